@@ -1,0 +1,1 @@
+"""gcmedia: capture Genesys Cloud call audio, clean, ordered and accounted for."""

@@ -1,0 +1,201 @@
+"""Frozen settings, checked once, units in the names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import ConfigError
+
+__all__ = ["CompressorConfig", "GateConfig", "JitterConfig", "ReconnectConfig", "SilenceConfig"]
+
+
+def _within(name: str, value: float, low: float, high: float, unit: str = "") -> None:
+    if not low <= value <= high:  # also refuses NaN
+        raise ConfigError(f"{name} is {value}{unit}, not in [{low}, {high}]")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} is {value!r}, not one of {', '.join(known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class GateConfig:
+    """Noise gate.
+
+    Attributes
+    ----------
+    kind : str
+        ``"spectral"`` is a short-time Fourier gate with a noise floor per bin; ``"sample"`` scales each sample
+        whose own amplitude is under the floor, as the tutorials do.
+    floor_db : float
+        dB below full scale, -60 to 0.  Nothing louder than this, per bin or sample, is taken for noise unasked.
+    reduction_db : float
+        How far noise is turned down, 0 to 60 dB.
+    """
+
+    kind: str = "spectral"
+    floor_db: float = -45.0
+    reduction_db: float = 20.0
+
+    def __post_init__(self) -> None:
+        _one_of("kind", self.kind, ("spectral", "sample"))
+        _within("floor_db", self.floor_db, -60.0, 0.0, " dB")
+        _within("reduction_db", self.reduction_db, 0.0, 60.0, " dB")
+
+
+@dataclass(frozen=True, slots=True)
+class CompressorConfig:
+    """Feed-forward soft-knee compressor; the defaults are those of Web Audio's DynamicsCompressorNode.
+
+    Attributes
+    ----------
+    threshold_db, knee_db, ratio : float
+        Where compression begins, width of the knee above it, and slope beyond.
+    attack_s, release_s : float
+        Time to change the gain by 10 dB.
+    makeup_db : float or None
+        Gain added after; None computes it from the curve as Web Audio does.
+    """
+
+    threshold_db: float = -24.0
+    knee_db: float = 30.0
+    ratio: float = 12.0
+    attack_s: float = 0.003
+    release_s: float = 0.25
+    makeup_db: float | None = None
+
+    def __post_init__(self) -> None:
+        _within("threshold_db", self.threshold_db, -100.0, 0.0, " dB")
+        _within("knee_db", self.knee_db, 0.0, 40.0, " dB")
+        _within("ratio", self.ratio, 1.0, 20.0)
+        _within("attack_s", self.attack_s, 0.0, 1.0, " s")
+        _within("release_s", self.release_s, 0.0, 1.0, " s")
+        if self.makeup_db is not None:
+            _within("makeup_db", self.makeup_db, -40.0, 60.0, " dB")
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceConfig:
+    """Silence detection.
+
+    Attributes
+    ----------
+    threshold : float
+        Level under which a frame is silent, as a share of full scale (0.01 is -40 dBov).
+    metric : str
+        ``"rms"`` or ``"mean_abs"`` (what the tutorials compute and call RMS).
+    window_frames : int
+        Frames over which the level is averaged, 1 to 64.
+    hysteresis_db : float
+        How far over the threshold a silent stream must rise to count as speech.
+    hangover_frames : int
+        Frames still taken as speech after the last loud one.
+    """
+
+    threshold: float = 0.01
+    metric: str = "rms"
+    window_frames: int = 1
+    hysteresis_db: float = 0.0
+    hangover_frames: int = 0
+
+    def __post_init__(self) -> None:
+        _within("threshold", self.threshold, 0.0, 1.0)
+        _one_of("metric", self.metric, ("rms", "mean_abs"))
+        _within("window_frames", self.window_frames, 1, 64)
+        _within("hysteresis_db", self.hysteresis_db, 0.0, 40.0, " dB")
+        _within("hangover_frames", self.hangover_frames, 0, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class JitterConfig:
+    """How packets wait for one another.
+
+    Attributes
+    ----------
+    policy : str
+        ``"depth"`` keeps a number of packets in hand that follows loss and packet spacing; ``"window"`` hands
+        on what is in order at once and waits a fixed time for what is missing.
+    slots : int
+        Packets that fit, a power of two from 32 to 1024.
+    base_depth, min_depth, max_depth : int
+        Packets in hand at the start, and the bounds.
+    raise_loss, raise_interval_ms : float
+        Above either, the depth becomes ``min(2 * base_depth, max_depth)``.
+    lower_loss, lower_interval_ms : float
+        Below both for ``dwell_packets``, it becomes ``max(base_depth, min_depth)`` again.
+    window_ms, wide_window_ms : float
+        How long a missing packet is waited for, and how long while loss is above ``wide_loss``.
+    wide_loss, narrow_loss : float
+        The wide window begins above the first and ends below the second.
+    dwell_packets : int
+        Packets for which a better state must last before the policy steps back.
+    gap_tolerance : int
+        Missing packets in a row that are concealed one by one; more are one flush.
+    """
+
+    policy: str = "depth"
+    slots: int = 64
+    base_depth: int = 5
+    min_depth: int = 3
+    max_depth: int = 20
+    raise_loss: float = 0.15
+    raise_interval_ms: float = 200.0
+    lower_loss: float = 0.02
+    lower_interval_ms: float = 80.0
+    window_ms: float = 50.0
+    wide_window_ms: float = 100.0
+    wide_loss: float = 0.05
+    narrow_loss: float = 0.02
+    dwell_packets: int = 50
+    gap_tolerance: int = 3
+
+    def __post_init__(self) -> None:
+        _one_of("policy", self.policy, ("depth", "window"))
+        _within("slots", self.slots, 32, 1024, " packets")
+        if self.slots & (self.slots - 1):
+            raise ConfigError(f"slots is {self.slots}, not a power of two")
+        _within("max_depth", self.max_depth, 1, self.slots // 2, " packets")
+        _within("min_depth", self.min_depth, 1, self.max_depth, " packets")
+        _within("base_depth", self.base_depth, 1, self.max_depth, " packets")
+        for name in ("raise_loss", "lower_loss", "wide_loss", "narrow_loss"):
+            _within(name, getattr(self, name), 0.0, 1.0)
+        if self.lower_loss > self.raise_loss:
+            raise ConfigError(f"lower_loss is {self.lower_loss}, above raise_loss {self.raise_loss}")
+        if self.narrow_loss > self.wide_loss:
+            raise ConfigError(f"narrow_loss is {self.narrow_loss}, above wide_loss {self.wide_loss}")
+        _within("window_ms", self.window_ms, 0.0, 10_000.0, " ms")
+        _within("wide_window_ms", self.wide_window_ms, self.window_ms, 10_000.0, " ms")
+        _within("dwell_packets", self.dwell_packets, 1, 1_000_000)
+        _within("gap_tolerance", self.gap_tolerance, 0, self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class ReconnectConfig:
+    """When and how often a lost connection is made again.
+
+    The n-th wait is ``min(base_s * factor**n, cap_s)`` times a random share between ``jitter_low`` and 1, and
+    never less than what the server asked for.
+
+    Attributes
+    ----------
+    attempts : int
+        Attempts in a row without a media message between them.
+    base_s, factor, cap_s : float
+        First wait, growth, and ceiling.
+    jitter_low : float
+        Least random share, 0 to 1.
+    """
+
+    attempts: int = 5
+    base_s: float = 1.0
+    factor: float = 2.0
+    cap_s: float = 30.0
+    jitter_low: float = 0.5
+
+    def __post_init__(self) -> None:
+        _within("attempts", self.attempts, 0, 1_000_000)
+        _within("base_s", self.base_s, 0.0, 3600.0, " s")
+        _within("factor", self.factor, 1.0, 10.0)
+        _within("cap_s", self.cap_s, self.base_s, 86_400.0, " s")
+        _within("jitter_low", self.jitter_low, 0.0, 1.0)

@@ -1,0 +1,166 @@
+"""Every exception that gcmedia raises.
+
+::
+
+    GcmediaError
+    ├── ConfigError (ValueError)          a setting out of its range
+    │   └── MissingCredentials            names the variable or argument that is missing
+    ├── MediaError
+    │   ├── PacketError (ValueError)      a packet that cannot be parsed
+    │   └── FormatError (ValueError)      an encoding, file or negotiated format that cannot be used
+    ├── ProtocolError
+    │   ├── LocalProtocolError            we were about to break the protocol
+    │   └── RemoteProtocolError           the server did
+    ├── AuthError                         the token endpoint refused, or a token is not accepted
+    │   └── RateLimited                   429, and the time to wait is beyond what was allowed
+    ├── TransportError
+    │   ├── HandshakeError                the server answered the WebSocket upgrade with another status
+    │   ├── ConnectionLost                the connection ended; code and reason as received
+    │   └── ReconnectExhausted            every attempt allowed was made
+    └── StateError (RuntimeError)         an operation that the present state does not allow
+
+Loss, lateness and malformed packets inside a stream are outcomes with counters, not exceptions.
+Messages say what was wrong, where and how much; no message holds a token, a secret or audio.
+"""
+
+from __future__ import annotations
+
+
+class GcmediaError(Exception):
+    """The root of all errors of this library."""
+
+
+class ConfigError(GcmediaError, ValueError):
+    """A setting is out of its range or contradicts another."""
+
+
+class MissingCredentials(ConfigError):
+    """A credential was neither given nor found in the environment; the message names it."""
+
+
+class MediaError(GcmediaError):
+    """Audio that cannot be used."""
+
+
+class PacketError(MediaError, ValueError):
+    """A media packet cannot be parsed."""
+
+
+class FormatError(MediaError, ValueError):
+    """An encoding, a file or a negotiated format cannot be used."""
+
+
+class ProtocolError(GcmediaError):
+    """The protocol of a dialect was broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The call would have made us break the protocol."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The server sent something that the protocol does not allow.
+
+    Attributes
+    ----------
+    status : int or None
+        The status that an error message carried, when it carried one.
+    code : str or None
+        Its error code.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class AuthError(GcmediaError):
+    """The token endpoint refused, or the server does not accept the token.
+
+    Attributes
+    ----------
+    status : int or None
+        HTTP status of the answer, or None when there was none.
+    error : str or None
+        OAuth ``error`` (RFC 6749 section 5.2) or the platform's ``code``.
+    correlation_id : str or None
+        ``ININ-Correlation-Id`` or ``contextId`` of the answer; support asks for it.
+    retry_after : float or None
+        Seconds that the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        error: str | None = None,
+        correlation_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.correlation_id = correlation_id
+        self.retry_after = retry_after
+
+
+class RateLimited(AuthError):
+    """The server asks to wait longer than the caller allowed, or as often as allowed."""
+
+
+class TransportError(GcmediaError):
+    """A connection could not be made or kept."""
+
+
+class HandshakeError(TransportError):
+    """The server answered the WebSocket upgrade with a status other than 101.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status of the answer.
+    retry_after : float or None
+        Seconds that the server asked to wait.
+    """
+
+    def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class ConnectionLost(TransportError):
+    """The connection ended.
+
+    Attributes
+    ----------
+    code : int
+        WebSocket close code; 1006 when no close frame was received (RFC 6455 section 7.1.5).
+    reason : str
+        Reason that the peer gave, often empty.
+    """
+
+    def __init__(self, message: str, *, code: int = 1006, reason: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+class ReconnectExhausted(TransportError):
+    """Every reconnect attempt that the policy allows has failed; ``__cause__`` is the last failure.
+
+    Attributes
+    ----------
+    attempts : int
+        Attempts made since the connection last carried media.
+    """
+
+    def __init__(self, message: str, *, attempts: int) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class StateError(GcmediaError, RuntimeError):
+    """The operation does not fit the present state; the message names both."""
