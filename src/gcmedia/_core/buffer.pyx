@@ -1,74 +1,131 @@
 """Borrow memory from anything with the buffer protocol, with one check and a clear error.
 
 Each function fills ``view``; the caller releases it with ``PyBuffer_Release``.  On an error nothing is held.
+Kernels read whole samples, so an input that begins at an odd address is copied first, and such an output refused.
 """
 
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
+from libc.stdint cimport uintptr_t
+
+cdef str SAMPLE_NAMES = "int16"
+cdef str EITHER_NAMES = "int16 or float32"
 
 
 cdef int borrow_octets(object data, Py_buffer *view, str name) except -1:
     """View ``data`` as octets, whatever its item type."""
     try:
         return PyObject_GetBuffer(data, view, PyBUF_SIMPLE)
-    except (TypeError, BufferError):
+    except (TypeError, BufferError, ValueError):
         raise TypeError(
-            f"{name} must be bytes or a C-contiguous buffer, not {type(data).__name__}"
+            f"{name} must be bytes or a C-contiguous buffer, not {_describe(data)}"
         ) from None
 
 
-cdef bint _is_int16(Py_buffer *view) noexcept:
+cdef str _describe(object data):
+    # A buffer that was refused although its type is right is a strided or read-only one.
+    return f"this {type(data).__name__}" if isinstance(data, memoryview) else type(data).__name__
+
+
+cdef int _sample_size(Py_buffer *view) noexcept:
+    """Size of a sample in octets: 2 for int16 or plain octets, 4 for float32, 0 for anything else."""
     cdef const char *code = view.format
     if code == NULL:
-        return True                                     # plain octets
+        return 2                                        # plain octets
     if code[0] == b'<' or code[0] == b'=' or code[0] == b'@':
         code += 1
-    if code[0] == b'h' and code[1] == 0:
-        return view.itemsize == 2
-    return (code[0] == b'B' or code[0] == b'b' or code[0] == b'c') and code[1] == 0
+    if code[0] == 0 or code[1] != 0:
+        return 0
+    if code[0] == b'h' and view.itemsize == 2:
+        return 2
+    if code[0] == b'f' and view.itemsize == 4:
+        return 4
+    return 2 if code[0] == b'B' or code[0] == b'b' or code[0] == b'c' else 0
 
 
-cdef int _borrow_pcm(object pcm, Py_buffer *view, int flags, str name) except -1:
+cdef int _borrow(object pcm, Py_buffer *view, int flags, str name, str wanted) except -1:
+    """View ``pcm`` and return the size of its samples, which may be 0 for a type that is unknown."""
     try:
         PyObject_GetBuffer(pcm, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
     except (TypeError, BufferError, ValueError):
         kind = "writable C-contiguous" if flags & PyBUF_WRITABLE else "C-contiguous"
-        raise TypeError(f"{name} must be a {kind} buffer of int16, not {type(pcm).__name__}") from None
-    if not _is_int16(view):
-        found = view.format.decode("ascii", "replace")
-        PyBuffer_Release(view)
-        raise TypeError(f"{name} must hold int16 samples (or their octets), not items of format {found!r}")
-    if view.len & 1:
+        raise TypeError(f"{name} must be a {kind} buffer of {wanted}, not {_describe(pcm)}") from None
+    return _sample_size(view)
+
+
+cdef int _refuse(Py_buffer *view, str name, str wanted) except -1:
+    found = view.format.decode("ascii", "replace")
+    PyBuffer_Release(view)
+    raise TypeError(f"{name} must hold {wanted} samples (or their octets), not items of format {found!r}")
+
+
+cdef int _check_input(Py_buffer *view, str name, int sample_size) except -1:
+    """Refuse a part of a sample; copy what is not aligned."""
+    if view.len & (sample_size - 1):
         size = view.len
         PyBuffer_Release(view)
-        raise ValueError(f"{name} has {size} octets, which is no whole number of int16 samples")
+        raise ValueError(f"{name} has {size} octets, which is no whole number of samples of {sample_size} octets")
+    if <uintptr_t>view.buf & (sample_size - 1):
+        aligned = (<char *>view.buf)[:view.len]         # a new bytes object, which the view then keeps alive
+        PyBuffer_Release(view)
+        PyObject_GetBuffer(aligned, view, PyBUF_SIMPLE)
+    return 0
+
+
+cdef int _check_output(Py_buffer *view, Py_ssize_t n_samples, int sample_size) except -1:
+    if view.len != sample_size * n_samples:
+        size = view.len
+        PyBuffer_Release(view)
+        raise ValueError(
+            f"out has {size} octets, {sample_size * n_samples} are needed for {n_samples} samples of {sample_size}"
+        )
+    if <uintptr_t>view.buf & (sample_size - 1):
+        PyBuffer_Release(view)
+        raise ValueError(f"out begins at an address that is no multiple of {sample_size}, the size of a sample")
     return 0
 
 
 cdef int borrow_int16(object pcm, Py_buffer *view, str name) except -1:
     """View ``pcm`` as int16 samples in native order; plain octets are taken as such."""
-    return _borrow_pcm(pcm, view, 0, name)
+    if _borrow(pcm, view, 0, name, SAMPLE_NAMES) != 2:
+        _refuse(view, name, SAMPLE_NAMES)
+    return _check_input(view, name, 2)
 
 
 cdef int borrow_int16_out(object out, Py_buffer *view, Py_ssize_t n_samples) except -1:
     """View ``out`` as exactly ``n_samples`` writable int16 samples."""
-    _borrow_pcm(out, view, PyBUF_WRITABLE, "out")
-    if view.len != 2 * n_samples:
-        size = view.len // 2
-        PyBuffer_Release(view)
-        raise ValueError(f"out has room for {size} samples, {n_samples} are needed")
-    return 0
+    if _borrow(out, view, PyBUF_WRITABLE, "out", SAMPLE_NAMES) != 2:
+        _refuse(view, "out", SAMPLE_NAMES)
+    return _check_output(view, n_samples, 2)
 
 
 cdef int borrow_octets_out(object out, Py_buffer *view, Py_ssize_t n_octets) except -1:
     """View ``out`` as exactly ``n_octets`` writable octets."""
     try:
         PyObject_GetBuffer(out, view, PyBUF_WRITABLE)
-    except (TypeError, BufferError):
-        raise TypeError(f"out must be a writable C-contiguous buffer, not {type(out).__name__}") from None
+    except (TypeError, BufferError, ValueError):
+        raise TypeError(f"out must be a writable C-contiguous buffer, not {_describe(out)}") from None
     if view.len != n_octets:
         size = view.len
         PyBuffer_Release(view)
         raise ValueError(f"out has room for {size} octets, {n_octets} are needed")
     return 0
+
+
+cdef int borrow_samples(object pcm, Py_buffer *view, str name) except -1:
+    """View ``pcm`` as int16 or float32 samples; return their size in octets.  Plain octets are int16."""
+    cdef int sample_size = _borrow(pcm, view, 0, name, EITHER_NAMES)
+    if sample_size == 0:
+        _refuse(view, name, EITHER_NAMES)
+    _check_input(view, name, sample_size)
+    return sample_size
+
+
+cdef int borrow_samples_out(object out, Py_buffer *view, Py_ssize_t n_samples, int sample_size) except -1:
+    """View ``out`` as exactly ``n_samples`` writable samples of the input's kind, or as their octets."""
+    cdef str wanted = SAMPLE_NAMES if sample_size == 2 else "float32"
+    cdef int found = _borrow(out, view, PyBUF_WRITABLE, "out", wanted)
+    if found != sample_size and not (found == 2 and view.itemsize == 1):
+        _refuse(view, "out", wanted)
+    return _check_output(view, n_samples, sample_size)

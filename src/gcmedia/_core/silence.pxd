@@ -1,6 +1,6 @@
 """Silence detection: the level of each frame, averaged, held through short pauses."""
 
-from libc.stdint cimport int16_t
+from libc.stdint cimport int16_t, int64_t
 
 cdef class SilenceDetector:
     cdef readonly object config             #: gcmedia.SilenceConfig
@@ -8,3 +8,15 @@ cdef class SilenceDetector:
     cdef readonly bint silent               # the last verdict
     # Take one frame, return whether the stream is silent now.  No frame is empty.
     cdef bint push_frame(self, const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
+
+    # Levels are compared per sample in the metric's own unit: squares for "rms", magnitudes for "mean_abs".
+    cdef bint _squares
+    cdef double _low, _high                 # silent below _low; a silent stream speaks from _high on
+    cdef bint _speaking
+    cdef int _window_frames, _hangover_frames
+    cdef int _hangover_left                 # frames
+    cdef int _n_frames, _next               # frames in the window; where the next one goes
+    cdef int64_t _total, _total_samples     # over the window, exact
+    cdef int64_t[64] _sums                  # per frame; 64 is the bound of SilenceConfig.window_frames
+    cdef int64_t[64] _lengths               # samples
+    cdef void _set_threshold(self)
