@@ -130,6 +130,8 @@ class JitterConfig:
         The wide window begins above the first and ends below the second.
     dwell_packets : int
         Packets for which a better state must last before the policy steps back.
+    max_hold_ms : float
+        Longest time that the depth policy keeps a packet when no further ones come; infinity for never.
     gap_tolerance : int
         Missing packets in a row that are concealed one by one; more are one flush.
     """
@@ -148,6 +150,7 @@ class JitterConfig:
     wide_loss: float = 0.05
     narrow_loss: float = 0.02
     dwell_packets: int = 50
+    max_hold_ms: float = 1000.0
     gap_tolerance: int = 3
 
     def __post_init__(self) -> None:
@@ -167,6 +170,7 @@ class JitterConfig:
         _within("window_ms", self.window_ms, 0.0, 10_000.0, " ms")
         _within("wide_window_ms", self.wide_window_ms, self.window_ms, 10_000.0, " ms")
         _within("dwell_packets", self.dwell_packets, 1, 1_000_000)
+        _within("max_hold_ms", self.max_hold_ms, 0.0, float("inf"), " ms")
         _within("gap_tolerance", self.gap_tolerance, 0, self.slots)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Hole", "MediaFormat", "Stats", "Transcript"]
+__all__ = ["Hole", "MediaFormat", "SequenceStats", "Stats", "Transcript"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,32 @@ class Transcript:
     n_samples: int = 0
     channel: str = ""
     server_timestamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceStats:
+    """Counters of a sequence validator; ``expected == received - duplicate - refused + lost`` at every moment.
+
+    Attributes
+    ----------
+    received : int
+        Numbers handed in.
+    expected, lost : int
+        Numbers that the sender has used, and those of them that never came (RFC 3550 A.3).
+    duplicate, late, refused : int
+        Seen before; lower than the highest and new; fitting nowhere.
+    gaps, resets : int
+        Jumps ahead; sequences begun anew.
+    """
+
+    received: int
+    expected: int
+    lost: int
+    duplicate: int
+    late: int
+    refused: int
+    gaps: int
+    resets: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,14 @@
+"""A block of decoded samples on the timeline."""
+
+from libc.stdint cimport int64_t
+
+cdef class Frame:
+    cdef readonly int channel               # index into the stream's channels
+    cdef readonly int64_t position          # of the first sample, since the start of the call
+    cdef readonly int n_samples
+    cdef readonly int sample_rate           # Hz
+    cdef readonly bint silent
+    cdef readonly int concealed_samples     # made up for what never came, was paused or overrun
+    cdef readonly double level_dbov         # of the raw samples
+    cdef bytes raw_octets
+    cdef bytes pcm_octets                   # the same object when nothing cleans the audio

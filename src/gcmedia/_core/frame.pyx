@@ -1,0 +1,58 @@
+"""A block of decoded samples on the timeline."""
+
+cimport cython
+
+
+@cython.final
+cdef class Frame:
+    """20 ms of one channel; the last one of a call may be shorter.
+
+    Attributes
+    ----------
+    channel : int
+        Index into the channels of the stream.
+    position : int
+        First sample, counted from the start of the call; holes are counted, so it is exact.
+    n_samples, sample_rate : int
+        Length, and Hz.
+    silent : bool
+        Verdict of the silence detector on the raw samples.
+    concealed_samples : int
+        How many of the samples were made up, because nothing was received for them.
+    level_dbov : float
+        RMS of the raw samples, 20 log10(rms / 32768); minus infinity for digital silence.
+    """
+
+    @property
+    def pcm(self):
+        """Samples as a memoryview of int16, after gate and compressor where there are any; read-only, no copy."""
+        return memoryview(self.pcm_octets).cast("h")
+
+    @property
+    def raw(self):
+        """Samples as a memoryview of int16, as decoded; read-only, no copy."""
+        return memoryview(self.raw_octets).cast("h")
+
+    @property
+    def concealed(self):
+        """Whether any sample was made up."""
+        return self.concealed_samples > 0
+
+    @property
+    def time_s(self):
+        """Position in seconds since the start of the call."""
+        return self.position / <double>self.sample_rate
+
+    @property
+    def duration_s(self):
+        """Length in seconds."""
+        return self.n_samples / <double>self.sample_rate
+
+    def __len__(self):
+        return self.n_samples
+
+    def __repr__(self):
+        return (
+            f"Frame(channel={self.channel}, position={self.position}, n_samples={self.n_samples}, "
+            f"silent={self.silent}, concealed_samples={self.concealed_samples}, level_dbov={self.level_dbov:.1f})"
+        )

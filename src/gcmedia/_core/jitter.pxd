@@ -1,0 +1,103 @@
+"""A ring of packet slots: order by sequence number, wait as the policy says, release exactly once.
+
+Three places in the ring, all counted in slots since the start::
+
+      read            next              newest
+        |  released     |   waiting        |
+    ----+---------------+------------------+----
+        taken by the    decided: present,
+        reader in order or given up as lost
+
+A packet that follows a long gap or a restart is put right behind the newest one, whatever its number; its slot
+says how many packets are missing before it.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+from gcmedia._core.sequence cimport Outcome, SequenceValidator
+
+cdef enum SlotFlag:
+    SLOT_DISCARD = 1        # arrived while paused: its audio must not be played
+    SLOT_RESET = 2          # first of a new sequence
+    SLOT_CUT = 4            # follows a gap that is not waited for
+    SLOT_RECONNECT = 8      # first of a new connection
+
+cdef struct Slot:
+    int64_t place           # in the ring's counting; -1 when empty
+    int64_t timestamp       # ticks
+    double arrival          # seconds
+    int64_t missing         # packets missing before it that have no slots (SLOT_CUT)
+    int64_t hole_samples    # set by the receiver when it lays the packet on the timeline
+    int32_t n_samples       # likewise
+    uint32_t number         # sequence number
+    uint32_t n_octets
+    uint8_t flags
+    uint8_t hole_cause
+
+cdef enum:
+    N_INTERVALS = 50
+    LOSS_BLOCK = 64         # packets expected per entry of the loss history
+    N_LOSS_BLOCKS = 4
+
+cdef class JitterBuffer:
+    cdef readonly object config             #: gcmedia.JitterConfig
+    cdef readonly double timestamp_rate     # ticks per second
+    cdef readonly Py_ssize_t max_payload_octets
+    cdef SequenceValidator validator
+    cdef bint by_window
+    cdef int n_slots
+    cdef Slot *slots                        # n_slots, and one for the suspect
+    cdef uint8_t *payloads                  # the same count, `room` octets each
+    cdef Py_ssize_t room
+    cdef int64_t read, next, newest         # places; newest is the highest one in use
+    cdef int64_t shift                      # extended sequence number minus place
+    cdef int64_t given_up                   # places in a row, just before `next`
+    cdef bint fresh                         # nothing has been released yet
+    cdef int64_t lost_before                # places given up since the last packet taken
+    cdef int64_t newest_timestamp
+    # Settings, unpacked
+    cdef int base_depth, lowered_depth, raised_depth, dwell_packets, gap_tolerance
+    cdef double raise_loss, raise_interval, lower_loss, lower_interval
+    cdef double window, narrow_window, wide_window, wide_loss, narrow_loss, max_hold
+    # State of the policies
+    cdef int target_depth                   # packets
+    cdef int dwell
+    cdef int64_t[N_INTERVALS + 1] recent_timestamps
+    cdef int64_t n_recent
+    cdef int64_t[N_LOSS_BLOCKS] block_expected
+    cdef int64_t[N_LOSS_BLOCKS] block_lost
+    cdef int64_t n_blocks
+    cdef double jitter                      # seconds
+    cdef double last_transit
+    cdef bint has_transit
+    # Counters
+    cdef int64_t received, duplicates, late, reordered, discarded, played, malformed, oversized
+    cdef int64_t flushes, underruns, overruns, octets
+    cdef int64_t overrun_samples            # dropped unread, to be filled before the next slot
+
+    cdef Slot *slot_at(self, int64_t place) noexcept nogil
+    cdef uint8_t *payload_at(self, int64_t place) noexcept nogil
+    cdef Outcome insert(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
+                        double now, uint8_t flags) noexcept nogil
+    cdef void release(self, double now) noexcept nogil
+    cdef void release_all(self) noexcept nogil
+    cdef void done(self, Slot *slot) noexcept nogil
+    cdef void restarting(self) noexcept nogil
+    cdef double loss_rate(self) noexcept nogil
+    cdef double interval(self) noexcept nogil
+    cdef int64_t buffered(self) noexcept nogil
+
+    cdef bint _ensure_room(self, Py_ssize_t n_octets) noexcept nogil
+    cdef void _store(self, int64_t place, uint32_t number, int64_t timestamp, const uint8_t *payload,
+                     Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil
+    cdef int64_t _place_after_cut(self, int64_t extended, Outcome outcome, int64_t *missing,
+                                  uint8_t *flags) noexcept nogil
+    cdef void _make_way(self, int64_t place) noexcept nogil
+    cdef void _step(self) noexcept nogil
+    cdef void _release_by_depth(self, double now) noexcept nogil
+    cdef void _release_by_window(self, double now) noexcept nogil
+    cdef void _observe(self, int64_t timestamp, double now) noexcept nogil
+    cdef void _adapt(self) noexcept nogil
+    cdef int64_t _make_room_below(self) noexcept nogil
+    cdef Slot *_first_waiting(self) noexcept nogil
+    cdef list _take(self)

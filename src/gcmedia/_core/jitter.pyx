@@ -1,0 +1,543 @@
+"""A ring of packet slots: order by sequence number, wait as the policy says, release exactly once.
+
+Memory is fixed: ``slots`` places, each with room for the longest packet seen so far, up to a limit.  The caller
+passes the time; nothing here reads a clock.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBuffer_Release
+from libc.math cimport fabs
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from gcmedia._core.buffer cimport borrow_octets
+from gcmedia._core.sequence cimport (
+    DUPLICATE, GAP, IN_ORDER, LATE, REFUSED, REORDERED, RESET, SUSPECT, Outcome, SequenceValidator, verdict_of,
+)
+
+from gcmedia.config import JitterConfig
+from gcmedia.types import Stats
+
+# Loss is judged on at least this many packets expected.
+cdef int64_t MIN_EXPECTED = 20
+
+
+@cython.final
+cdef class Packet:
+    """A packet on its way out of the jitter buffer.
+
+    Attributes
+    ----------
+    sequence_number, timestamp : int
+        As pushed.
+    payload : bytes
+        Encoded audio.
+    arrival : float
+        Seconds, as pushed.
+    lost_before : int
+        Packets between the one released before and this one that have been given up.
+    """
+
+    cdef readonly unsigned int sequence_number
+    cdef readonly long long timestamp
+    cdef readonly bytes payload
+    cdef readonly double arrival
+    cdef readonly long long lost_before
+
+    def __repr__(self):
+        return (
+            f"Packet(sequence_number={self.sequence_number}, timestamp={self.timestamp}, "
+            f"{len(self.payload)} octets, lost_before={self.lost_before})"
+        )
+
+
+@cython.final
+cdef class JitterBuffer:
+    """Put packets in order and absorb the unevenness of their arrival.
+
+    Parameters
+    ----------
+    config : gcmedia.JitterConfig, optional
+        Policy and sizes.
+    timestamp_rate : float
+        Ticks of the media timestamps per second.
+    packet_octets, max_payload_octets : int
+        Room made for each packet at first, and the most it may grow to; longer packets are refused.
+
+    Notes
+    -----
+    When nobody takes what is released the oldest packets give way; they are counted as discarded.
+    """
+
+    def __cinit__(self, config=None, *, double timestamp_rate=1000.0, Py_ssize_t packet_octets=160,
+                  Py_ssize_t max_payload_octets=8192):
+        if config is None:
+            config = JitterConfig()
+        elif not isinstance(config, JitterConfig):
+            raise TypeError(f"config must be a JitterConfig, not {type(config).__name__}")
+        if not timestamp_rate > 0:
+            raise ValueError(f"timestamp_rate is {timestamp_rate} ticks per second, not above 0")
+        if not 1 <= packet_octets <= max_payload_octets:
+            raise ValueError(
+                f"packet_octets is {packet_octets}, not in [1, {max_payload_octets}] (max_payload_octets)"
+            )
+        self.config = config
+        self.timestamp_rate = timestamp_rate
+        self.max_payload_octets = max_payload_octets
+        # What waits takes at most half the ring, so a gap that is waited for must fit into the other half.
+        self.validator = SequenceValidator(max_jump=min(32, config.slots // 2 - 1))
+        self.by_window = config.policy == "window"
+        self.n_slots = config.slots
+        self.lowered_depth = max(config.base_depth, config.min_depth)
+        self.raised_depth = max(min(2 * config.base_depth, config.max_depth), self.lowered_depth)
+        self.target_depth = config.base_depth
+        self.dwell_packets = config.dwell_packets
+        self.gap_tolerance = config.gap_tolerance
+        self.raise_loss = config.raise_loss
+        self.raise_interval = config.raise_interval_ms / 1000.0
+        self.lower_loss = config.lower_loss
+        self.lower_interval = config.lower_interval_ms / 1000.0
+        self.narrow_window = self.window = config.window_ms / 1000.0
+        self.wide_window = config.wide_window_ms / 1000.0
+        self.wide_loss = config.wide_loss
+        self.narrow_loss = config.narrow_loss
+        self.max_hold = config.max_hold_ms / 1000.0
+        self.newest = -1
+        self.fresh = True
+        self.room = packet_octets
+        self.slots = <Slot *>malloc((self.n_slots + 1) * sizeof(Slot))
+        self.payloads = <uint8_t *>malloc((self.n_slots + 1) * self.room)
+        if self.slots == NULL or self.payloads == NULL:
+            raise MemoryError()
+        cdef int i
+        for i in range(self.n_slots + 1):
+            self.slots[i].place = -1
+
+    def __dealloc__(self):
+        free(self.slots)
+        free(self.payloads)
+
+    # The suspect lives behind the ring, at index n_slots.
+
+    cdef inline Slot *slot_at(self, int64_t place) noexcept nogil:
+        """The slot of a place, or NULL when the place is empty."""
+        cdef Slot *slot = &self.slots[place & (self.n_slots - 1)]
+        return slot if slot.place == place else NULL
+
+    cdef inline uint8_t *payload_at(self, int64_t place) noexcept nogil:
+        return &self.payloads[(place & (self.n_slots - 1)) * self.room]
+
+    cdef bint _ensure_room(self, Py_ssize_t n_octets) noexcept nogil:
+        """Make every slot large enough; False when the packet is over the limit or memory is out."""
+        cdef Py_ssize_t room = self.room
+        cdef uint8_t *larger
+        cdef int i
+        if n_octets <= room:
+            return True
+        if n_octets > self.max_payload_octets:
+            return False
+        while room < n_octets:
+            room *= 2
+        room = min(room, self.max_payload_octets)
+        larger = <uint8_t *>malloc((self.n_slots + 1) * room)
+        if larger == NULL:
+            return False
+        for i in range(self.n_slots + 1):
+            if self.slots[i].place >= 0:
+                memcpy(larger + i * room, self.payloads + i * self.room, self.slots[i].n_octets)
+        free(self.payloads)
+        self.payloads = larger
+        self.room = room
+        return True
+
+    cdef void _store(self, int64_t place, uint32_t number, int64_t timestamp, const uint8_t *payload,
+                     Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil:
+        cdef Slot *slot = &self.slots[place & (self.n_slots - 1)]
+        slot.place = place
+        slot.number = number
+        slot.timestamp = timestamp
+        slot.arrival = now
+        slot.missing = missing
+        slot.hole_samples = 0
+        slot.n_samples = 0
+        slot.n_octets = n_octets
+        slot.flags = flags
+        slot.hole_cause = 0
+        memcpy(self.payload_at(place), payload, n_octets)
+        if place > self.newest:
+            self.newest = place
+
+    cdef void _make_way(self, int64_t place) noexcept nogil:
+        """Drop the oldest until ``place`` fits into the ring."""
+        cdef Slot *slot
+        while place - self.read >= self.n_slots:
+            slot = self.slot_at(self.read)
+            if slot != NULL:
+                self.overrun_samples += slot.hole_samples + slot.n_samples
+                slot.place = -1
+                self.discarded += 1
+                self.overruns += 1
+            self.read += 1
+            if self.next < self.read:
+                self.next = self.read
+
+    cdef int64_t _place_after_cut(self, int64_t extended, Outcome outcome, int64_t *missing,
+                                  uint8_t *flags) noexcept nogil:
+        """Close the books on everything before; return the place right behind."""
+        self.release_all()
+        missing[0] = self.validator.gap
+        flags[0] |= SLOT_CUT
+        if outcome == RESET:
+            missing[0] = 0
+            flags[0] |= SLOT_RESET
+            self.has_transit = False
+            self.n_recent = 0
+        elif missing[0] > self.gap_tolerance:
+            self.flushes += 1
+        self.shift = extended - (self.newest + 1)
+        return self.newest + 1
+
+    cdef Outcome insert(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
+                        double now, uint8_t flags) noexcept nogil:
+        """Take one packet; ``payload`` is copied."""
+        cdef Outcome outcome
+        cdef int64_t place, missing = 0, suspect_missing
+        cdef bint was_restarting = self.validator.restarting
+        cdef bint newer = self.validator.started and timestamp > self.newest_timestamp
+        cdef Slot *suspect = &self.slots[self.n_slots]
+        cdef uint8_t suspect_flags
+
+        self.received += 1
+        self.octets += n_octets
+        if not self._ensure_room(n_octets):
+            self.oversized += 1
+            return REFUSED
+        outcome = self.validator.push_number(number, newer)
+        if outcome == DUPLICATE:
+            self.duplicates += 1
+            return outcome
+        if outcome == SUSPECT:
+            suspect.place = 0
+            suspect.number = number
+            suspect.timestamp = timestamp
+            suspect.arrival = now
+            suspect.n_octets = n_octets
+            suspect.flags = flags
+            memcpy(&self.payloads[self.n_slots * self.room], payload, n_octets)
+            return outcome
+
+        if was_restarting and not self.validator.restarting:
+            flags |= SLOT_RECONNECT
+        if self.validator.suspect_accepted:
+            suspect_flags = suspect.flags
+            suspect_missing = self.validator.gap
+            # The gap is before the suspect, but for numbers skipped between the two.
+            missing = self.validator.extended - self.validator.suspect_extended - 1
+            self.validator.gap -= missing
+            place = self._place_after_cut(self.validator.suspect_extended, outcome, &suspect_missing, &suspect_flags)
+            self.validator.gap += missing
+            self._make_way(place)
+            self._store(place, suspect.number, suspect.timestamp, &self.payloads[self.n_slots * self.room],
+                        suspect.n_octets, suspect.arrival, suspect_flags, suspect_missing)
+            self._observe(suspect.timestamp, suspect.arrival)
+            suspect.place = -1
+            missing = 0
+            place = self.validator.extended - self.shift
+        elif outcome == RESET or (flags & SLOT_RECONNECT and outcome != LATE):
+            place = self._place_after_cut(self.validator.extended, outcome, &missing, &flags)
+        elif self.newest < 0:
+            self.shift = self.validator.extended
+            place = 0
+        else:
+            place = self.validator.extended - self.shift
+
+        if outcome == LATE:
+            self.reordered += 1
+            if place < self.next:
+                if not (self.fresh and self.newest - place < self.n_slots):
+                    self.late += 1
+                    return LATE
+                if place < 0:                           # the very first packets came in disorder
+                    place += self._make_room_below()
+                self.read = self.next = place
+            outcome = REORDERED
+        while place - self.next >= self.n_slots // 2:
+            self._step()
+        self._make_way(place)
+        self._store(place, number, timestamp, payload, n_octets, now, flags, missing)
+        self._observe(timestamp, now)
+        self._adapt()
+        return outcome
+
+    cdef int64_t _make_room_below(self) noexcept nogil:
+        """Count places from further down, so that one below 0 becomes possible; return by how much."""
+        cdef int64_t by = self.n_slots                  # a whole turn: no slot moves
+        cdef int i
+        for i in range(self.n_slots):
+            if self.slots[i].place >= 0:
+                self.slots[i].place += by
+        self.read += by
+        self.next += by
+        self.newest += by
+        self.shift -= by
+        return by
+
+    cdef inline Slot *_first_waiting(self) noexcept nogil:
+        """The waiting packet that is next in order; one there is, for the newest place is never empty."""
+        cdef int64_t place = self.next
+        while self.slot_at(place) == NULL:
+            place += 1
+        return self.slot_at(place)
+
+    cdef inline void _step(self) noexcept nogil:
+        """Decide one place: a packet is released, a missing one given up."""
+        if self.slot_at(self.next) == NULL:
+            self.given_up += 1
+        else:
+            self.flushes += self.given_up > self.gap_tolerance
+            self.given_up = 0
+        self.next += 1
+        self.fresh = False
+
+    cdef void release_all(self) noexcept nogil:
+        """Release whatever waits; what is missing in between is given up."""
+        while self.next <= self.newest:
+            self._step()
+
+    cdef void release(self, double now) noexcept nogil:
+        """Release what is due."""
+        if self.by_window:
+            self._release_by_window(now)
+        else:
+            self._release_by_depth(now)
+
+    cdef void _release_by_window(self, double now) noexcept nogil:
+        while self.next <= self.newest:
+            if self.slot_at(self.next) == NULL and now - self._first_waiting().arrival < self.window:
+                return
+            self._step()
+
+    cdef void _release_by_depth(self, double now) noexcept nogil:
+        while self.next <= self.newest:
+            if self.newest - self.next + 1 < self.target_depth:
+                if now - self._first_waiting().arrival < self.max_hold:
+                    return
+                if self.next == self.newest:            # held longer than the policy wants, and now dry
+                    self.underruns += 1
+            self._step()
+
+    cdef void done(self, Slot *slot) noexcept nogil:
+        """The reader has finished with the slot at ``read``."""
+        if slot.flags & SLOT_DISCARD:
+            self.discarded += 1
+        else:
+            self.played += 1
+        slot.place = -1
+        self.read += 1
+
+    cdef void restarting(self) noexcept nogil:
+        """A new connection takes over: what waits is released, the next number is believed."""
+        self.release_all()
+        self.validator.restarting = self.validator.started
+
+    cdef void _observe(self, int64_t timestamp, double now) noexcept nogil:
+        """Interarrival jitter (RFC 3550 A.8), packet spacing, loss history."""
+        cdef double transit = now - timestamp / self.timestamp_rate
+        cdef int64_t expected, lost
+        cdef int i
+        if self.has_transit:
+            self.jitter += (fabs(transit - self.last_transit) - self.jitter) / 16.0
+        self.last_transit = transit
+        self.has_transit = True
+        if self.received == 1 or self.n_recent == 0 or timestamp > self.newest_timestamp:
+            self.newest_timestamp = timestamp
+        self.recent_timestamps[self.n_recent % (N_INTERVALS + 1)] = timestamp
+        self.n_recent += 1
+        expected = self.validator.expected()
+        if expected >= self.n_blocks * LOSS_BLOCK + LOSS_BLOCK:
+            lost = self.validator.lost()
+            while expected >= (self.n_blocks + 1) * LOSS_BLOCK:
+                i = self.n_blocks % N_LOSS_BLOCKS
+                self.block_expected[i] = expected
+                self.block_lost[i] = lost
+                self.n_blocks += 1
+
+    cdef double loss_rate(self) noexcept nogil:
+        """Share of the last 192 to 256 packets expected that have not come."""
+        cdef int64_t expected = self.validator.expected()
+        cdef int64_t lost = self.validator.lost()
+        cdef int oldest
+        if self.n_blocks >= N_LOSS_BLOCKS:
+            oldest = self.n_blocks % N_LOSS_BLOCKS
+            expected -= self.block_expected[oldest]
+            lost -= self.block_lost[oldest]
+        if expected <= 0 or lost <= 0:                  # late ones can outweigh what is missing now
+            return 0.0
+        return min(1.0, lost / <double>expected)
+
+    cdef double interval(self) noexcept nogil:
+        """Mean spacing of the timestamps of the last 50 packets, in seconds."""
+        cdef int64_t n = min(self.n_recent - 1, <int64_t>N_INTERVALS)
+        if n < 1:
+            return 0.0
+        cdef int64_t last = self.recent_timestamps[(self.n_recent - 1) % (N_INTERVALS + 1)]
+        cdef int64_t first = self.recent_timestamps[(self.n_recent - 1 - n) % (N_INTERVALS + 1)]
+        return max(0.0, (<double>last - <double>first) / n / self.timestamp_rate)
+
+    cdef void _adapt(self) noexcept nogil:
+        cdef double loss, interval
+        if self.validator.expected() < MIN_EXPECTED:
+            return
+        loss = self.loss_rate()
+        if self.by_window:
+            if loss > self.wide_loss:
+                self.window = self.wide_window
+                self.dwell = 0
+            elif loss < self.narrow_loss:
+                self.dwell += 1
+                if self.dwell >= self.dwell_packets:
+                    self.window = self.narrow_window
+            else:
+                self.dwell = 0
+            return
+        interval = self.interval()
+        if loss > self.raise_loss or interval > self.raise_interval:
+            self.target_depth = self.raised_depth
+            self.dwell = 0
+        elif loss < self.lower_loss and interval < self.lower_interval:
+            self.dwell += 1
+            if self.dwell >= self.dwell_packets:
+                self.target_depth = self.lowered_depth
+        else:
+            self.dwell = 0
+
+    cdef int64_t buffered(self) noexcept nogil:
+        cdef int64_t place, n = 0
+        for place in range(self.read, self.newest + 1):
+            n += self.slot_at(place) != NULL
+        return n
+
+    def push(self, unsigned int sequence_number, long long timestamp, payload, double arrival):
+        """Take one packet.
+
+        Parameters
+        ----------
+        sequence_number : int
+            0 to 2**32 - 1.
+        timestamp : int
+            Media time of its first sample, in ticks.
+        payload : buffer
+            Its audio; copied.
+        arrival : float
+            Seconds of the caller's monotonic clock.
+
+        Returns
+        -------
+        Verdict
+        """
+        cdef Py_buffer view
+        cdef Outcome outcome
+        borrow_octets(payload, &view, "payload")
+        outcome = self.insert(sequence_number, timestamp, <const uint8_t *>view.buf, view.len, arrival, 0)
+        PyBuffer_Release(&view)
+        return verdict_of(outcome, self.validator.gap if outcome == GAP or outcome == RESET else 0)
+
+    def pull(self, double now):
+        """Return what is due, in order, each packet once.
+
+        Parameters
+        ----------
+        now : float
+            Seconds, on the clock of ``arrival``.
+
+        Returns
+        -------
+        list of Packet
+        """
+        self.release(now)
+        return self._take()
+
+    def flush(self):
+        """Return everything that is left, in order; what is missing in between is given up."""
+        self.release_all()
+        return self._take()
+
+    def restart(self):
+        """Say that a new connection takes over: the next packet is believed whatever its number."""
+        self.restarting()
+
+    cdef list _take(self):
+        cdef list packets = []
+        cdef Slot *slot
+        cdef Packet packet
+        while self.read < self.next:
+            slot = self.slot_at(self.read)
+            if slot == NULL:
+                self.lost_before += 1
+                self.read += 1
+                continue
+            packet = Packet.__new__(Packet)
+            packet.sequence_number = slot.number
+            packet.timestamp = slot.timestamp
+            packet.payload = self.payload_at(self.read)[:slot.n_octets]
+            packet.arrival = slot.arrival
+            packet.lost_before = self.lost_before + slot.missing
+            self.lost_before = 0
+            packets.append(packet)
+            self.done(slot)
+        return packets
+
+    @property
+    def depth(self):
+        """Packets between the playout point and the newest, missing ones included."""
+        return self.newest - self.next + 1
+
+    @property
+    def target(self):
+        """Depth that the depth policy aims at now, in packets."""
+        return self.target_depth
+
+    @property
+    def window_ms(self):
+        """How long the window policy waits for a missing packet now."""
+        return self.window * 1000.0
+
+    def stats(self):
+        """Counters since the start, as `gcmedia.types.Stats`; sample counts are 0, this class counts packets."""
+        cdef double interval = self.interval()
+        cdef int64_t refused = self.oversized + self.malformed + self.validator.refused
+        return Stats(
+            packets_received=self.received,
+            packets_played=self.played,
+            packets_late=self.late,
+            packets_duplicate=self.duplicates,
+            packets_discarded=self.discarded,
+            packets_refused=refused,
+            packets_buffered=self.buffered(),
+            packets_expected=self.validator.expected(),
+            packets_lost=self.validator.lost(),
+            packets_reordered=self.reordered,
+            gaps=self.validator.gaps,
+            resets=self.validator.resets,
+            flushes=self.flushes,
+            underruns=self.underruns,
+            overruns=self.overruns,
+            timestamp_jumps=0,
+            bytes_received=self.octets,
+            jitter=self.jitter,
+            interval_ms=interval * 1000.0,
+            loss_rate=self.loss_rate(),
+            buffer_depth=self.newest - self.next + 1,
+            buffer_target=self.target_depth,
+            playout_delay_ms=(self.window if self.by_window else self.target_depth * interval) * 1000.0,
+            total_samples=0,
+            concealed_samples=0,
+            silent_concealed_samples=0,
+            concealment_events=0,
+            malformed={
+                reason: count
+                for reason, count in (("oversized", self.oversized), ("suspect", self.validator.refused))
+                if count
+            },
+        )

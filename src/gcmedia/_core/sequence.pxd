@@ -1,0 +1,52 @@
+"""Sequence numbers: which packet is new, which is late, how many never came."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+cdef enum Outcome:
+    IN_ORDER = 0        # the next number
+    GAP = 1             # a higher one; SequenceValidator.gap numbers were skipped
+    LATE = 2            # lower than the highest, first time seen
+    DUPLICATE = 3       # seen before
+    RESET = 4           # the sender has begun a new sequence
+    SUSPECT = 5         # fits nowhere; held against the next one
+    REORDERED = 6       # (jitter buffer) late, yet in time for its place
+    REFUSED = 7         # (jitter buffer) cannot be stored
+
+cdef enum:
+    WINDOW_BITS = 1024
+
+cdef class Verdict:
+    cdef readonly str kind
+    cdef readonly long long gap
+
+cdef Verdict verdict_of(int outcome, int64_t gap)
+
+cdef class SequenceValidator:
+    cdef readonly int window            # numbers behind the highest that are remembered
+    cdef readonly int max_jump          # a longer jump has to be confirmed by the next packet
+    cdef readonly long long max_gap     # a confirmed jump ahead beyond this is a restart
+    cdef bint started
+    cdef bint restarting                # a new connection: the next number needs no confirmation
+    cdef uint32_t highest_number        # as on the wire
+    cdef int64_t highest                # extended; grows for ever
+    cdef int64_t base                   # extended number of the first packet of this sequence
+    cdef bint has_suspect
+    cdef uint32_t suspect_number
+    # Of the last push:
+    cdef int64_t extended               # extended number of the packet
+    cdef int64_t gap                    # numbers skipped
+    cdef bint suspect_accepted          # the packet held before has been accepted, just before this one
+    cdef int64_t suspect_extended
+    # Counters
+    cdef int64_t received, duplicates, late, refused, gaps, resets
+    cdef int64_t expected_before        # by sequences that have ended
+    cdef uint64_t[16] _seen             # WINDOW_BITS, bit extended % WINDOW_BITS
+
+    cdef Outcome push_number(self, uint32_t number, bint newer) noexcept nogil
+    cdef int64_t expected(self) noexcept nogil
+    cdef int64_t lost(self) noexcept nogil
+    cdef void _mark(self, int64_t extended) noexcept nogil
+    cdef bint _is_marked(self, int64_t extended) noexcept nogil
+    cdef void _advance(self, int64_t n) noexcept nogil
+    cdef void _begin(self, uint32_t number) noexcept nogil
+    cdef Outcome _confirm(self, uint32_t number) noexcept nogil

@@ -1,0 +1,247 @@
+"""Sequence numbers: which packet is new, which is late, how many never came.
+
+Numbers count modulo 2**32 and are compared by serial number arithmetic (RFC 1982).  Loss is what RFC 3550 A.3
+makes it: numbers expected minus packets received, each counted once, so it is exact and never negative.
+
+A number far from the highest may be a long gap, a sender that began anew, or nonsense.  As in RFC 3550 A.1 it is
+suspect until the next packet follows it; unlike there, the caller may hold the packet meanwhile, so a
+confirmed one is not lost.
+"""
+
+cimport cython
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from gcmedia.types import SequenceStats
+
+cdef tuple KINDS = (
+    "in-order", "gap", "late", "duplicate", "reset", "suspect", "reordered", "refused",
+)
+# How far ahead of a suspect the next packet may be to confirm it: a loss right there must not undo it.
+cdef int CONFIRM_WITHIN = 4
+
+
+@cython.final
+cdef class Verdict:
+    """What a sequence number or packet turned out to be.
+
+    Attributes
+    ----------
+    kind : str
+        ``"in-order"``, ``"gap"``, ``"late"``, ``"duplicate"``, ``"reset"`` or ``"suspect"``; from a jitter
+        buffer also ``"reordered"`` (late, yet in time) and ``"refused"`` (cannot be stored).
+    gap : int
+        Numbers that were skipped just before this one.
+    """
+
+    def __repr__(self):
+        return f"Verdict({self.kind!r}, gap={self.gap})"
+
+    def __eq__(self, other):
+        if not isinstance(other, Verdict):
+            return NotImplemented
+        return self.kind == (<Verdict>other).kind and self.gap == (<Verdict>other).gap
+
+    def __hash__(self):
+        return hash((self.kind, self.gap))
+
+
+cdef Verdict _make_verdict(str kind, int64_t gap):
+    cdef Verdict verdict = Verdict.__new__(Verdict)
+    verdict.kind = kind
+    verdict.gap = gap
+    return verdict
+
+
+cdef list _COMMON = [_make_verdict(kind, 0) for kind in KINDS]
+
+
+cdef Verdict verdict_of(int outcome, int64_t gap):
+    return _make_verdict(KINDS[outcome], gap) if gap else _COMMON[outcome]
+
+
+@cython.final
+cdef class SequenceValidator:
+    """Judge sequence numbers as they arrive.
+
+    Parameters
+    ----------
+    window : int
+        Numbers behind the highest for which late and duplicate are told apart, 64 to 1024.
+    max_jump : int
+        Longest gap that is believed at once; a longer one waits for the packet after it.
+    max_gap : int
+        Longest gap at all; a confirmed jump beyond it, or backwards beyond the window, is a reset.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+    """
+
+    def __cinit__(self, *, int window=256, int max_jump=32, long long max_gap=90_000):
+        if not 64 <= window <= WINDOW_BITS:
+            raise ValueError(f"window is {window} numbers, not in [64, {WINDOW_BITS}]")
+        if not 1 <= max_jump < window:
+            raise ValueError(f"max_jump is {max_jump} numbers, not in [1, {window - 1}]")
+        if not max_jump <= max_gap < 1 << 31:
+            raise ValueError(f"max_gap is {max_gap} numbers, not in [{max_jump}, {(1 << 31) - 1}]")
+        self.window = window
+        self.max_jump = max_jump
+        self.max_gap = max_gap
+
+    cdef inline void _mark(self, int64_t extended) noexcept nogil:
+        self._seen[(extended >> 6) & 15] |= <uint64_t>1 << (extended & 63)
+
+    cdef inline bint _is_marked(self, int64_t extended) noexcept nogil:
+        return (self._seen[(extended >> 6) & 15] >> (extended & 63)) & 1
+
+    cdef void _advance(self, int64_t n) noexcept nogil:
+        """Move the highest number on by n; the numbers skipped are unseen."""
+        cdef int64_t i
+        if n >= WINDOW_BITS:
+            memset(self._seen, 0, sizeof(self._seen))
+        else:
+            for i in range(self.highest + 1, self.highest + n + 1):
+                self._seen[(i >> 6) & 15] &= ~(<uint64_t>1 << (i & 63))
+        self.highest += n
+        self._mark(self.highest)
+
+    cdef void _begin(self, uint32_t number) noexcept nogil:
+        """Start a sequence at this number."""
+        if self.started:
+            self.expected_before += self.highest - self.base + 1
+        self.started = True
+        # Apart from the old numbers by more than the window, so that the two never mix.
+        self.highest += 2 * WINDOW_BITS
+        self.base = self.highest
+        self.highest_number = number
+        memset(self._seen, 0, sizeof(self._seen))
+        self._mark(self.highest)
+
+    cdef Outcome _confirm(self, uint32_t number) noexcept nogil:
+        """Accept the suspect, or this number where a new connection vouches for it."""
+        cdef int32_t ahead = <int32_t>(number - self.highest_number)
+        if 0 < ahead <= self.max_gap + 1:
+            self.gap = ahead - 1
+            self._advance(ahead)
+            self.highest_number = number
+            return GAP if self.gap else IN_ORDER
+        self._begin(number)
+        self.resets += 1
+        return RESET
+
+    cdef Outcome push_number(self, uint32_t number, bint newer) noexcept nogil:
+        """Judge one number; ``newer``: its timestamp is beyond all others."""
+        cdef int32_t ahead = <int32_t>(number - self.highest_number)
+        cdef int64_t extended, skipped
+        cdef Outcome outcome
+        self.received += 1
+        self.gap = 0
+        self.suspect_accepted = False
+        if not self.started:
+            self._begin(number)
+            self.restarting = False
+            self.extended = self.highest
+            return IN_ORDER
+
+        if 0 < ahead <= self.max_jump + 1:
+            self.restarting = False
+            self.has_suspect = False
+            self.gap = ahead - 1
+            self._advance(ahead)
+            self.highest_number = number
+            self.extended = self.highest
+            if self.gap == 0:
+                return IN_ORDER
+            self.gaps += 1
+            return GAP
+
+        extended = self.highest + ahead
+        if -self.window < ahead <= 0:
+            if not self._is_marked(extended):
+                if extended >= self.base or not newer:
+                    self._mark(extended)
+                    self.base = min(self.base, extended)
+                    self.late += 1
+                    self.extended = extended
+                    return LATE
+            elif not newer:
+                self.duplicates += 1
+                return DUPLICATE
+            # Seen before, or from before the beginning, yet newer: the sender has begun anew close by.
+
+        if self.restarting:
+            self.restarting = False
+            self.has_suspect = False
+            outcome = self._confirm(number)
+            self.gaps += outcome == GAP
+            self.extended = self.highest
+            return outcome
+
+        if self.has_suspect:
+            if number == self.suspect_number:
+                self.duplicates += 1
+                return DUPLICATE
+            if 0 < <int32_t>(number - self.suspect_number) <= CONFIRM_WITHIN:
+                self.has_suspect = False
+                self.refused -= 1
+                outcome = self._confirm(self.suspect_number)
+                self.suspect_accepted = True
+                self.suspect_extended = self.highest
+                skipped = <int64_t><uint32_t>(number - self.highest_number) - 1
+                self._advance(skipped + 1)
+                self.highest_number = number
+                self.extended = self.highest
+                self.gap += skipped
+                self.gaps += self.gap > 0
+                return outcome
+        self.has_suspect = True
+        self.suspect_number = number
+        self.refused += 1                   # until the next packet confirms it
+        return SUSPECT
+
+    cdef int64_t expected(self) noexcept nogil:
+        return self.expected_before + (self.highest - self.base + 1 if self.started else 0)
+
+    cdef int64_t lost(self) noexcept nogil:
+        return self.expected() - (self.received - self.duplicates - self.refused)
+
+    def push(self, unsigned int sequence_number):
+        """Judge the next sequence number.
+
+        Parameters
+        ----------
+        sequence_number : int
+            As on the wire, 0 to 2**32 - 1.
+
+        Returns
+        -------
+        Verdict
+            A number judged ``suspect`` counts as refused until the next one confirms it, which then gets the
+            verdict ``gap`` or ``reset`` for both.
+
+        Raises
+        ------
+        OverflowError
+            If the number is negative or has more than 32 bits.
+        """
+        cdef Outcome outcome = self.push_number(sequence_number, False)
+        return verdict_of(outcome, self.gap)
+
+    def restart(self):
+        """Say that the connection is a new one: the next number is believed whatever it is."""
+        self.restarting = self.started
+
+    def stats(self):
+        """Counters since the start, as `gcmedia.types.SequenceStats`."""
+        return SequenceStats(
+            received=self.received,
+            expected=self.expected(),
+            lost=self.lost(),
+            duplicate=self.duplicates,
+            late=self.late,
+            refused=self.refused,
+            gaps=self.gaps,
+            resets=self.resets,
+        )

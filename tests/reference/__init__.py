@@ -1,0 +1,1 @@
+"""Slow, obvious models that the compiled core is held against."""
