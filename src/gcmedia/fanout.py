@@ -1,0 +1,159 @@
+"""One producer, several consumers, each with a bounded queue and a named policy for when it is full."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Generic, TypeVar
+
+import anyio
+
+from .errors import ConfigError
+
+__all__ = ["OVERFLOW_POLICIES", "Fanout", "Stream"]
+
+T = TypeVar("T")
+logger = logging.getLogger("gcmedia.fanout")
+
+#: What a full queue does: lose its oldest item, refuse the newest, or make the producer wait.
+OVERFLOW_POLICIES = ("drop_oldest", "drop_newest", "wait")
+
+
+class Stream(Generic[T]):
+    """One consumer's queue; an async iterator.
+
+    Attributes
+    ----------
+    dropped : int
+        Items lost to the policy so far; the first one, and each ten-fold after it, is also logged.
+    """
+
+    def __init__(self, name: str, max_items: int, overflow: str) -> None:
+        if max_items < 1:
+            raise ConfigError(f"max_items is {max_items}, less than 1")
+        if overflow not in OVERFLOW_POLICIES:
+            raise ConfigError(f"overflow is {overflow!r}, not one of {', '.join(OVERFLOW_POLICIES)}")
+        self.name = name
+        self.max_items = max_items
+        self.overflow = overflow
+        self.dropped = 0
+        self._items: deque[T] = deque()
+        self._wake = anyio.Event()
+        self._room = anyio.Event()
+        self._closed = False
+        self._held = False
+        self._failure: BaseException | None = None
+
+    @property
+    def congested(self) -> bool:
+        """Whether the producer has to wait."""
+        return self.overflow == "wait" and len(self._items) >= self.max_items and not self._closed
+
+    def put(self, item: T) -> None:
+        """Hand an item over; never waits."""
+        if self._closed:
+            return
+        if len(self._items) >= self.max_items and self.overflow != "wait":
+            self._drop()
+            if self.overflow == "drop_newest":
+                return
+            self._items.popleft()
+        self._items.append(item)
+        self._wake.set()
+
+    def _drop(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.dropped += 1
+            if str(self.dropped).strip("0") == "1":  # 1, 10, 100, ...
+                logger.warning("%s: queue of %d is full, %d dropped so far", self.name, self.max_items, self.dropped)
+
+    async def wait_room(self) -> None:
+        """Wait until the consumer has taken something."""
+        while self.congested:
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    def hold(self) -> None:
+        """Give the consumer nothing until `release`; the queue goes on filling, up to its bound."""
+        self._held = True
+
+    def release(self, *, clear: bool = False) -> None:
+        """Go on; with ``clear`` what has queued up is dropped, and counted."""
+        self._held = False
+        if clear:
+            self._drop(len(self._items))
+            self._items.clear()
+            self._room.set()
+        self._wake.set()
+
+    def finish(self, failure: BaseException | None = None) -> None:
+        """No more items; the consumer gets what is queued, then the failure, if any, once."""
+        self._failure = failure
+        self._closed = True
+        self._held = False
+        self._wake.set()
+        self._room.set()
+
+    def close(self) -> None:
+        """Stop consuming; the queue is emptied and the producer no longer waits for it."""
+        self._items.clear()
+        self.finish()
+
+    @property
+    def failure_pending(self) -> BaseException | None:
+        """The failure that the consumer has not been told of yet."""
+        return self._failure
+
+    def __aiter__(self) -> Stream[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._items or self._held:
+            if self._closed:
+                failure, self._failure = self._failure, None
+                if failure is not None:
+                    raise failure
+                raise StopAsyncIteration
+            self._wake = anyio.Event()
+            await self._wake.wait()
+        item = self._items.popleft()
+        self._room.set()
+        return item
+
+
+class Fanout(Generic[T]):
+    """Hand every item to every stream subscribed at the moment."""
+
+    def __init__(self) -> None:
+        self._streams: list[Stream[T]] = []
+
+    def subscribe(self, name: str, *, max_items: int, overflow: str = "drop_oldest") -> Stream[T]:
+        """Add a consumer; it gets what comes from now on."""
+        stream: Stream[T] = Stream(name, max_items, overflow)
+        self._streams.append(stream)
+        return stream
+
+    def put(self, item: T) -> None:
+        """Hand an item to all; never waits."""
+        for stream in self._streams:
+            stream.put(item)
+
+    @property
+    def congested(self) -> bool:
+        """Whether a stream of the policy ``"wait"`` is full."""
+        return any(stream.congested for stream in self._streams)
+
+    async def wait_room(self) -> None:
+        """Wait until no stream is congested."""
+        for stream in self._streams:
+            await stream.wait_room()
+
+    def finish(self, failure: BaseException | None = None) -> None:
+        """No more items for anyone."""
+        for stream in self._streams:
+            stream.finish(failure)
+
+    @property
+    def dropped(self) -> int:
+        """Items lost over all streams."""
+        return sum(stream.dropped for stream in self._streams)
