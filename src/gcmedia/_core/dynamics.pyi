@@ -1,0 +1,35 @@
+from typing import Self, TypeVar, final, overload
+
+from typing_extensions import Buffer
+
+from gcmedia.config import CompressorConfig
+
+_Out = TypeVar("_Out", bound=Buffer)
+
+@final
+class Compressor:
+    def __new__(
+        cls,
+        sample_rate: int = 8000,
+        config: CompressorConfig | None = None,
+        *,
+        threshold_db: float = ...,
+        knee_db: float = ...,
+        ratio: float = ...,
+        attack_s: float = ...,
+        release_s: float = ...,
+        makeup_db: float | None = ...,
+    ) -> Self: ...
+    @property
+    def config(self) -> CompressorConfig: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def delay_samples(self) -> int: ...
+    @property
+    def makeup_db(self) -> float: ...
+    @overload
+    def process(self, pcm: Buffer, out: None = None) -> bytes: ...
+    @overload
+    def process(self, pcm: Buffer, out: _Out) -> _Out: ...
+    def reset(self) -> None: ...

@@ -1,0 +1,31 @@
+from typing import Self, TypeVar, final, overload
+
+from typing_extensions import Buffer
+
+from gcmedia.config import GateConfig
+
+_Out = TypeVar("_Out", bound=Buffer)
+
+@final
+class SpectralGate:
+    def __new__(
+        cls,
+        sample_rate: int = 8000,
+        config: GateConfig | None = None,
+        *,
+        kind: str = ...,
+        floor_db: float = ...,
+        reduction_db: float = ...,
+    ) -> Self: ...
+    @property
+    def config(self) -> GateConfig: ...
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def delay_samples(self) -> int: ...
+    @overload
+    def process(self, pcm: Buffer, out: None = None) -> bytes: ...
+    @overload
+    def process(self, pcm: Buffer, out: _Out) -> _Out: ...
+    def flush(self) -> bytes: ...
+    def reset(self) -> None: ...
