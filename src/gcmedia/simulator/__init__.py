@@ -1,0 +1,34 @@
+"""A Genesys Cloud on loopback: a real HTTP and WebSocket server, with faults to order, to test captures with.
+
+::
+
+    async with Simulator({"conv-1": Call.demo()}, Faults.bad_network(seed=7), speed=8.0) as cloud:
+        ...                                # capture from cloud.base_url and cloud.media_url
+        print(cloud.truth("conv-1"))       # what was really sent
+
+``docs/platform-media.md`` is the wire format.
+"""
+
+from .calls import Call, Utterance
+from .faults import MALFORMED_KINDS, Disconnect, Faults, Jump, Span
+from .journal import Connection, HttpExchange, Journal, Record, SaidLine, Truth, TruthHole
+from .server import Simulator, serve_forever
+
+__all__ = [
+    "MALFORMED_KINDS",
+    "Call",
+    "Connection",
+    "Disconnect",
+    "Faults",
+    "HttpExchange",
+    "Journal",
+    "Jump",
+    "Record",
+    "SaidLine",
+    "Simulator",
+    "Span",
+    "Truth",
+    "TruthHole",
+    "Utterance",
+    "serve_forever",
+]

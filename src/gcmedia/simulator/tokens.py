@@ -1,0 +1,54 @@
+"""Access tokens: issued, checked, revoked.  Time is an argument."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+
+__all__ = ["TokenStore"]
+
+
+class TokenStore:
+    """Tokens that are out.
+
+    Parameters
+    ----------
+    client_id, client_secret : str
+        The credentials that are accepted.
+    lifetime_s : float
+        Of every token.
+    limit : int
+        Tokens remembered; the oldest is forgotten, and so no longer accepted, when there would be more.
+    """
+
+    def __init__(self, client_id: str, client_secret: str, lifetime_s: float, limit: int = 10_000) -> None:
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self.lifetime_s = lifetime_s
+        self._limit = limit
+        self._expiries: OrderedDict[str, float] = OrderedDict()
+
+    def knows(self, client_id: str) -> bool:
+        """Whether there is such a client."""
+        return secrets.compare_digest(client_id.encode(), self._client_id.encode())
+
+    def authenticates(self, client_id: str, client_secret: str) -> bool:
+        """Whether id and secret are those of the client."""
+        return self.knows(client_id) and secrets.compare_digest(client_secret.encode(), self._client_secret.encode())
+
+    def issue(self, now: float) -> str:
+        """A new token."""
+        token = secrets.token_urlsafe(48)
+        self._expiries[token] = now + self.lifetime_s
+        while len(self._expiries) > self._limit:
+            self._expiries.popitem(last=False)
+        return token
+
+    def accepts(self, token: str, now: float) -> bool:
+        """Whether the token was issued, is not revoked and has not expired."""
+        expiry = self._expiries.get(token)
+        return expiry is not None and now < expiry
+
+    def revoke_all(self) -> None:
+        """Every token issued so far is worth nothing."""
+        self._expiries.clear()
