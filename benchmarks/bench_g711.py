@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import audioop  # the standard library's up to 3.12, audioop-lts from 3.13
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,10 @@ import numpy.typing as npt
 import pytest
 
 import gcmedia
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop  # the standard library's up to 3.12, audioop-lts from 3.13
 
 FRAME = "ulaw decode 160 octets"
 MEGABYTE = "ulaw decode 1 MB"

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import platform
 import random
 import struct
 from array import array
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -80,10 +77,3 @@ def rough_packets(packets: list[bytes]) -> list[bytes]:
             arrivals.append((place + 0.5, item))
     arrivals.sort(key=lambda arrival: arrival[0])
     return [item for _, item in arrivals]
-
-
-@pytest.fixture(autouse=True)
-def _context(benchmark: Any) -> Iterator[None]:
-    """Note with every result what it ran on."""
-    benchmark.extra_info["python"] = platform.python_version()
-    yield
