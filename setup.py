@@ -5,6 +5,7 @@ AddressSanitizer and UndefinedBehaviorSanitizer.
 """
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -46,8 +47,10 @@ setup(
             )
             for path in modules
         ],
-        build_dir="build/cython",
+        # One folder for each interpreter and mode: no build takes the C of another, and they may run side by side.
+        build_dir=f"build/cython/{sys.implementation.cache_tag}{'-debug' * debug}{'-sanitize' * sanitize}",
         compiler_directives=directives,
         nthreads=os.cpu_count() or 1,
-    )
+    ),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

@@ -1,6 +1,25 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
 import pytest
+
+import gcmedia
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to test another copy of gcmedia than the one that was meant."""
+    expected = os.environ.get("GCMEDIA_EXPECT")
+    found = Path(gcmedia.__file__).resolve()
+    if expected and not found.is_relative_to(Path(expected).resolve()):
+        raise pytest.UsageError(f"gcmedia was imported from {found.parent}, not from under {expected}")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    """Run the test on each async backend."""
+    backend: str = request.param
+    return backend

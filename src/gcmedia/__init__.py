@@ -1,6 +1,129 @@
-"""gcmedia: capture Genesys Cloud call audio, clean, ordered and accounted for."""
+"""gcmedia: capture Genesys Cloud call audio, clean, ordered and accounted for.
 
-from ._core.jitter import JitterBuffer
+The core is here at once; what needs a network library is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ._core.conceal import Concealer
+from ._core.dynamics import Compressor
+from ._core.frame import Frame
+from ._core.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
+from ._core.gate import SpectralGate
+from ._core.jitter import JitterBuffer, Packet
 from ._core.packet import Header, LayoutDetector, parse_header
+from ._core.pcm import deinterleave, l16_decode, l16_encode, level_dbov, mean_abs, peak, rms
+from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
-from .config import JitterConfig
+from ._core.silence import SilenceDetector
+from .config import CompressorConfig, GateConfig, JitterConfig, ReconnectConfig, SilenceConfig
+from .errors import (
+    AuthError,
+    ConfigError,
+    ConnectionLost,
+    FormatError,
+    GcmediaError,
+    HandshakeError,
+    LocalProtocolError,
+    MediaError,
+    MissingCredentials,
+    PacketError,
+    ProtocolError,
+    RateLimited,
+    ReconnectExhausted,
+    RemoteProtocolError,
+    StateError,
+    TransportError,
+)
+from .types import Hole, MediaFormat, SequenceStats, Stats, Transcript
+
+if TYPE_CHECKING:
+    from .auth import Credentials, TokenProvider
+    from .capture import Capture, capture
+    from .regions import Region, resolve_region
+
+#: Imported when first asked for, with the libraries that they need.
+_LAZY = {
+    "Capture": "capture",
+    "Credentials": "auth",
+    "Region": "regions",
+    "TokenProvider": "auth",
+    "capture": "capture",
+    "resolve_region": "regions",
+}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AuthError",
+    "Capture",
+    "Compressor",
+    "CompressorConfig",
+    "Concealer",
+    "ConfigError",
+    "ConnectionLost",
+    "Credentials",
+    "FormatError",
+    "Frame",
+    "GateConfig",
+    "GcmediaError",
+    "HandshakeError",
+    "Header",
+    "Hole",
+    "JitterBuffer",
+    "JitterConfig",
+    "LayoutDetector",
+    "LocalProtocolError",
+    "MediaError",
+    "MediaFormat",
+    "MissingCredentials",
+    "Packet",
+    "PacketError",
+    "ProtocolError",
+    "RateLimited",
+    "Receiver",
+    "ReconnectConfig",
+    "ReconnectExhausted",
+    "Region",
+    "RemoteProtocolError",
+    "SequenceStats",
+    "SequenceValidator",
+    "SilenceConfig",
+    "SilenceDetector",
+    "SpectralGate",
+    "StateError",
+    "Stats",
+    "TokenProvider",
+    "Transcript",
+    "TransportError",
+    "Verdict",
+    "alaw_decode",
+    "alaw_encode",
+    "capture",
+    "deinterleave",
+    "l16_decode",
+    "l16_encode",
+    "level_dbov",
+    "mean_abs",
+    "parse_header",
+    "peak",
+    "resolve_region",
+    "rms",
+    "ulaw_decode",
+    "ulaw_encode",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Kept, so that `capture` is from then on the function and not the module that the import left here.
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -117,11 +117,11 @@ def receive(message: bytes | str) -> Event:
         return Packet(message)
     try:
         return _decode(message)
-    except msgspec.DecodeError as error:  # ValidationError is one
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:  # ValidationError is a DecodeError
         return _explain(message, error)
 
 
-def _explain(message: str, error: msgspec.DecodeError) -> Event:
+def _explain(message: str, error: Exception) -> Event:
     try:
         kind = _decode_type(message).get("type")
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):

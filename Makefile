@@ -1,0 +1,104 @@
+# Build, check and show gcmedia.  Every target sets up what it needs; `make` alone lists them.
+#
+#   PYTHON=python3.12  the interpreter (default: the first of python3, python3.13, python3.12, ... that will do)
+#   VENV=.venv-3.12    where its virtual environment lives; one for each interpreter
+#   GCMEDIA_DEBUG=1    build the core with bounds and None checks
+#   TEST_ARGS, BENCH_ARGS, DEMO_ARGS   handed on, e.g. make test TEST_ARGS="tests/core -x"
+#   SPEECH=a.wav,b.wav what the two parties of the demo say
+
+VENV ?= .venv
+export GCMEDIA_DEBUG ?= 0
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+CORE := $(wildcard src/gcmedia/_core/*.pyx src/gcmedia/_core/*.pxd src/gcmedia/_core/*.h src/gcmedia/_core/kernels/*)
+SANITIZE_CC ?= gcc
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build demo test test-all bench lint format sanitize wheel check-wheel clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@sed -n '3,7s/^#  / /p' $(MAKEFILE_LIST)
+
+# Set-up: the environment, made anew for another interpreter, and its packages.
+$(VENV)/.python: FORCE
+	@if [ -n "$(PYTHON)" ]; then python=$$(tools/pythons.sh --check "$(PYTHON)"); \
+	elif [ -e $@ ]; then python=$$(cat $@); \
+	else python=$$(tools/pythons.sh --default); fi || exit 1; \
+	if [ ! -x $(RUN) ] || ! echo "$$python" | cmp -s - $@; then \
+		echo "making $(VENV) with $$python"; \
+		if [ -e $@ ]; then "$$python" -m venv --clear $(VENV); else "$$python" -m venv $(VENV); fi || exit 1; \
+		echo "$$python" > $@; \
+	fi
+
+$(VENV)/.packages: $(VENV)/.python pyproject.toml setup.py
+	@echo "installing packages into $(VENV)"
+	@$(RUN) -m pip install -qq "setuptools>=77" "cython>=3.1"
+	@$(RUN) -m pip install -qq --no-build-isolation -e ".[test,lint,bench]"
+	@touch $@
+
+# The mode of the last build: rewritten only when it differs, so that a switch of GCMEDIA_DEBUG rebuilds all.
+$(VENV)/.mode: $(VENV)/.packages FORCE
+	@echo "$(GCMEDIA_DEBUG)" | cmp -s - $@ || echo "$(GCMEDIA_DEBUG)" > $@
+
+$(VENV)/.core: $(VENV)/.packages $(VENV)/.mode $(CORE)
+	@echo "compiling the core for $$($(RUN) -V)"
+	@$(RUN) setup.py -q build_ext --inplace $(if $(filter %/.mode,$?),--force)
+	@touch $@
+
+build: $(VENV)/.core ## compile the core in place
+
+demo: build ## capture a call over a bad network into out/demo/, with a report to look at
+	$(BIN)/gcmedia demo --out out/demo $(if $(SPEECH),--speech $(SPEECH)) $(DEMO_ARGS)
+
+test: build ## run the tests but the slow ones
+	$(RUN) -m pytest -m "not slow" $(TEST_ARGS)
+
+test-all: build ## run every test
+	$(RUN) -m pytest $(TEST_ARGS)
+
+bench: build ## run the benchmarks; BENCH_ARGS="-k g711" for some
+	$(RUN) -m pytest -o addopts="-ra --strict-markers --strict-config" -o python_files="bench_*.py" \
+		--benchmark-sort=fullname --benchmark-columns=min,median,iqr,rounds benchmarks $(BENCH_ARGS)
+
+lint: build ## ruff, mypy --strict, stubtest, cython-lint, the import direction
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(RUN) -m mypy
+	$(RUN) -m mypy.stubtest gcmedia._core --allowlist tools/stubtest-allowlist.txt
+	$(BIN)/cython-lint src
+	$(RUN) -m pytest -q tests/test_import_graph.py
+
+format: build ## let ruff lay out the Python files
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# A tree of its own, so the build in place is left alone.  Leaks are not looked for: CPython keeps memory at exit.
+sanitize: export GCMEDIA_DEBUG = 1
+sanitize: build/sanitize/.core ## run the core's tests under AddressSanitizer and UBSan, bounds checks on
+	LD_PRELOAD="$$($(SANITIZE_CC) -print-file-name=libasan.so) $$($(SANITIZE_CC) -print-file-name=libubsan.so) \
+		$$($(SANITIZE_CC) -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib GCMEDIA_EXPECT=build/sanitize/lib \
+		$(RUN) -m pytest -m "not slow" tests/core $(TEST_ARGS)
+
+build/sanitize/.core: $(VENV)/.packages $(CORE) $(shell find src/gcmedia -name '*.py')
+	@echo "compiling the core with sanitizers"
+	@mkdir -p build/sanitize/lib && find build/sanitize/lib -type f ! -name '*.so' -delete
+	@CC=$(SANITIZE_CC) GCMEDIA_SANITIZE=1 $(RUN) setup.py -q \
+		build --build-base build/sanitize --build-lib build/sanitize/lib
+	@touch $@
+
+wheel: $(VENV)/.packages ## sdist and a manylinux wheel for each interpreter found, into dist/
+	@tools/wheels.sh $(RUN)
+
+check-wheel: ## run the tests against each wheel of dist/, installed away from the source tree
+	@tools/check_wheels.sh
+
+clean: ## remove what was built (environments stay: rm -r .venv*)
+	rm -rf build dist out src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .venv*/.core
+	find src -name '*.so' -delete
+	find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
