@@ -15,7 +15,7 @@ from ._core.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 from ._core.gate import SpectralGate
 from ._core.jitter import JitterBuffer, Packet
 from ._core.packet import Header, LayoutDetector, parse_header
-from ._core.pcm import deinterleave, l16_decode, l16_encode, level_dbov, mean_abs, peak, rms
+from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, level_dbov, mean_abs, peak, rms
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
@@ -103,7 +103,8 @@ __all__ = [
     "alaw_decode",
     "alaw_encode",
     "capture",
-    "deinterleave",
+    "extract_channel",
+    "interleave",
     "l16_decode",
     "l16_encode",
     "level_dbov",

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from .errors import ConfigError
 
-__all__ = ["CompressorConfig", "GateConfig", "JitterConfig", "ReconnectConfig", "SilenceConfig"]
+__all__ = [
+    "CompressorConfig",
+    "GateConfig",
+    "JitterConfig",
+    "PlatformMediaConfig",
+    "ReconnectConfig",
+    "SilenceConfig",
+]
 
 
 def _within(name: str, value: float, low: float, high: float, unit: str = "") -> None:
@@ -203,3 +210,59 @@ class ReconnectConfig:
         _within("factor", self.factor, 1.0, 10.0)
         _within("cap_s", self.cap_s, self.base_s, 86_400.0, " s")
         _within("jitter_low", self.jitter_low, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformMediaConfig:
+    """Profile of the platform media WebSocket.
+
+    Attributes
+    ----------
+    format, sample_rate, n_channels : str, int, int
+        What is asked for: ``"raw"``, ``"pcmu"`` or ``"pcma"``; Hz; 1 for both parties mixed, 2 for each apart.
+    layout : str
+        Header of binary packets: ``"padded16"``, ``"packed12"`` or ``"auto"``.
+    path : str
+        Path of the WebSocket below the region's media URL.
+    token_in : str
+        ``"header"``, or ``"query"`` for servers that demand it; URLs get logged by others.
+    refresh_margin_s : float
+        How long before its end a token is renewed.
+    open_timeout_s, ack_timeout_s : float
+        Time for the upgrade, and from subscribing to the acknowledgement or the first packet.
+    idle_timeout_s : float
+        A connection on which no message has come for so long is given up.
+    ping_interval_s, pong_timeout_s : float
+        Keep-alive.
+    metrics_period_s : float
+        Time between QA records.
+    max_message_octets : int
+        A longer message ends the connection.
+    """
+
+    format: str = "raw"
+    sample_rate: int = 16_000
+    n_channels: int = 1
+    layout: str = "padded16"
+    path: str = "/api/v2/platform/media"
+    token_in: str = "header"  # noqa: S105 -- a place, not a password
+    refresh_margin_s: float = 5.0
+    open_timeout_s: float = 10.0
+    ack_timeout_s: float = 5.0
+    idle_timeout_s: float = 10.0
+    ping_interval_s: float = 30.0
+    pong_timeout_s: float = 20.0
+    metrics_period_s: float = 2.0
+    max_message_octets: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        _one_of("format", self.format, ("raw", "pcmu", "pcma"))
+        _one_of("layout", self.layout, ("padded16", "packed12", "auto"))
+        _one_of("token_in", self.token_in, ("header", "query"))
+        _within("sample_rate", self.sample_rate, 8000, 48_000, " Hz")
+        _within("n_channels", self.n_channels, 1, 2)
+        _within("refresh_margin_s", self.refresh_margin_s, 0.0, 3600.0, " s")
+        for name in ("open_timeout_s", "ack_timeout_s", "idle_timeout_s", "ping_interval_s", "pong_timeout_s"):
+            _within(name, getattr(self, name), 0.001, 86_400.0, " s")
+        _within("metrics_period_s", self.metrics_period_s, 0.01, 86_400.0, " s")
+        _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")

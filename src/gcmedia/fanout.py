@@ -94,6 +94,12 @@ class Stream(Generic[T]):
         self._wake.set()
         self._room.set()
 
+    def close_to_producer(self) -> None:
+        """From now on the producer waits for nobody: the consumer has left, or will take what is there."""
+        if self.overflow == "wait":
+            self.overflow = "drop_oldest"
+        self._room.set()
+
     def close(self) -> None:
         """Stop consuming; the queue is emptied and the producer no longer waits for it."""
         self._items.clear()

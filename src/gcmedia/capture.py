@@ -1,0 +1,733 @@
+"""Capture one call: connect, subscribe, frames; reconnect, pause and resume; recorded beside."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from ._core.frame import Frame
+from ._core.jitter import JitterBuffer
+from ._core.receiver import Receiver
+from .auth import Credentials, StaticToken, TokenProvider, TokenSource, token_source
+from .backoff import delay
+from .clock import Clock
+from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
+from .dialects import platform_media as dialect
+from .errors import (
+    AuthError,
+    ConfigError,
+    ConnectionLost,
+    FormatError,
+    HandshakeError,
+    MissingCredentials,
+    ReconnectExhausted,
+    RemoteProtocolError,
+    StateError,
+    TransportError,
+)
+from .fanout import Fanout, Stream
+from .record import CallFolder
+from .regions import Region, resolve_region
+from .transport.websocket import WebSocket, connect
+from .types import MediaFormat, Stats, Transcript
+
+__all__ = ["PAUSE_MODES", "Capture", "capture"]
+
+logger = logging.getLogger("gcmedia.capture")
+
+#: What becomes of the audio of a pause: not taken at all; kept for later; kept out of the stream only.
+PAUSE_MODES = ("drop", "buffer", "live_edge")
+
+#: Close codes that end the call as meant (1005: a close frame without a code).
+ENDED = frozenset({1000, 1005})
+#: Close codes that tell of a fault which connecting again would only repeat (RFC 6455 section 7.4.1).
+FATAL = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
+#: Upgrade answers that may change by waiting.
+RETRIABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+MAX_EVENTS = 1000
+MAX_TRANSCRIPTS = 1000
+SERIES_S = 0.2
+FRAMES_AT_ONCE = 256  # then other tasks get a turn
+
+
+def capture(
+    conversation_id: str,
+    *,
+    credentials: Credentials | None = None,
+    token: str | TokenSource | Callable[[], str | Awaitable[str]] | None = None,
+    region: str | Region | None = None,
+    profile: PlatformMediaConfig | None = None,
+    gate: GateConfig | None = None,
+    compressor: CompressorConfig | None = None,
+    silence: SilenceConfig | None = None,
+    jitter: JitterConfig | None = None,
+    reconnect: ReconnectConfig | None = None,
+    record_to: str | PathLike[str] | None = None,
+    folder: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    max_frames: int = 1000,
+    overflow: str = "drop_oldest",
+    transcripts_at: str = "playout",
+    on_event: Callable[[dict[str, Any]], object] | None = None,
+    allow_custom_host: bool = False,
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+) -> Capture:
+    """Capture the audio of a conversation.
+
+    Use it as ``async with capture(...) as call`` and iterate over the call for its frames.
+
+    Parameters
+    ----------
+    conversation_id : str
+        The conversation.
+    credentials : Credentials, optional
+        OAuth client; by default from ``GENESYS_CLIENT_ID``, ``GENESYS_CLIENT_SECRET`` and ``GENESYS_REGION``.
+    token : str, token source or callable, optional
+        Instead of credentials: a token, or where tokens come from.
+    region : str or Region, optional
+        Instead of the credentials' own; an AWS id, a domain, a short code or a URL.
+    profile : PlatformMediaConfig, optional
+        What is asked for, and the timers.
+    gate, compressor, silence, jitter, reconnect : configuration, optional
+        See each.
+    record_to : path, optional
+        Record into a folder of the conversation's name below this one.
+    folder : path, optional
+        Record into exactly this folder instead.
+    overwrite : bool
+        Replace a call that the folder holds already.
+    max_frames : int
+        Bound of the frame queue between the network and you.
+    overflow : str
+        What happens there when you are slow: ``"drop_oldest"`` and ``"drop_newest"`` count and log what they
+        drop; ``"wait"`` reads no further, so that TCP holds the server back.  A recording misses nothing in
+        either case.
+    transcripts_at : str
+        ``"playout"`` hands a transcript on when its audio has been, ``"once"`` as it arrives.
+    on_event : callable, optional
+        Called with a dictionary for each event: connected, reconnecting, paused, ...
+    allow_custom_host : bool
+        Whether credentials may go to a host that is neither the platform's nor this machine.
+    clock, rng : Clock, random.Random, optional
+        Sources of time and of the jitter of reconnects.
+
+    Returns
+    -------
+    Capture
+    """
+    if not conversation_id:
+        raise ConfigError("conversation_id is empty")
+    if transcripts_at not in ("playout", "once"):
+        raise ConfigError(f"transcripts_at is {transcripts_at!r}, not 'playout' or 'once'")
+    profile = profile or PlatformMediaConfig()
+    clock = clock or Clock()
+    tokens, region = _tokens(credentials, token, region, profile, allow_custom_host, clock)
+    if folder is None and record_to is not None:
+        folder = Path(record_to) / quote(conversation_id, safe="")
+    return Capture(
+        conversation_id,
+        tokens=tokens,
+        region=region,
+        profile=profile,
+        processing={"gate": gate, "compressor": compressor, "silence": silence, "jitter": jitter},
+        reconnect=reconnect or ReconnectConfig(),
+        folder=None if folder is None else Path(folder),
+        overwrite=overwrite,
+        frames=Stream("frames", max_frames, overflow),
+        transcripts_at=transcripts_at,
+        on_event=on_event,
+        clock=clock,
+        rng=rng or random.Random(),
+    )
+
+
+def _tokens(
+    credentials: Credentials | None,
+    token: str | TokenSource | Callable[[], str | Awaitable[str]] | None,
+    region: str | Region | None,
+    profile: PlatformMediaConfig,
+    allow_custom_host: bool,
+    clock: Clock,
+) -> tuple[TokenSource, Region]:
+    """Where tokens come from, and where the media is."""
+    if token is not None:
+        if credentials is not None:
+            raise ConfigError("give either token or credentials, not both")
+        if region is None:
+            raise MissingCredentials("region is needed with token: an AWS id, a domain or a URL")
+        return token_source(token), resolve_region(region)
+    credentials = credentials or Credentials.from_env()
+    if region is not None:
+        credentials = replace(credentials, region=region)
+    provider = TokenProvider(
+        credentials, refresh_margin_s=profile.refresh_margin_s, allow_custom_host=allow_custom_host, clock=clock
+    )
+    return provider, provider.region
+
+
+class Capture:
+    """One call being captured; made by `capture`.
+
+    An async context manager: entering connects and waits for the subscription, leaving stops.  An async iterator
+    over `Frame`: 20 ms each, in order, holes filled and marked; what failed is raised at its end, behind the last
+    frame.
+
+    Attributes
+    ----------
+    conversation_id : str
+        The conversation.
+    state : str
+        ``"new"``, ``"connecting"``, ``"live"``, ``"paused"``, ``"reconnecting"``, ``"ended"`` or ``"failed"``.
+    transcripts : Stream of Transcript
+        What is said, pinned to the sample timeline; at most 1,000 wait, then the oldest give way.
+    events : deque of dict
+        The last 1,000 events.
+    reconnects : int
+        Connections that took over from a lost one.
+    unknown_messages, malformed_messages : int
+        Messages of a type that the dialect does not have; messages that could not be read.
+    """
+
+    def __init__(
+        self,
+        conversation_id: str,
+        *,
+        tokens: TokenSource,
+        region: Region,
+        profile: PlatformMediaConfig,
+        processing: dict[str, Any],
+        reconnect: ReconnectConfig,
+        folder: Path | None,
+        overwrite: bool,
+        frames: Stream[Frame],
+        transcripts_at: str,
+        on_event: Callable[[dict[str, Any]], object] | None,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.conversation_id = conversation_id
+        self.state = "new"
+        self.reconnects = 0
+        self.unknown_messages = 0
+        self.malformed_messages = 0
+        self.transcripts: Stream[Transcript] = Stream("transcripts", MAX_TRANSCRIPTS, "drop_oldest")
+        self.events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
+        self._tokens = tokens
+        self._region = region
+        self._profile = profile
+        self._processing = processing
+        self._reconnect = reconnect
+        self._folder_path = folder
+        self._overwrite = overwrite
+        self._frames = frames
+        self._fanout: Fanout[Frame] = Fanout()
+        self._transcripts_at = transcripts_at
+        self._on_event = on_event
+        self._clock = clock
+        self._rng = rng
+        self._format: MediaFormat | None = None
+        self._receiver: Receiver | None = None
+        self._folder: CallFolder | None = None
+        self._websocket: WebSocket | None = None
+        self._heard = False  # media or acknowledgement on this connection
+        self._refused_tokens = 0  # in a row
+        self._paused: str | None = None
+        self._end_timestamp: int | None = None
+        self._over = False  # the server said so
+        self._unplaced: deque[dialect.TranscriptText] = deque(maxlen=MAX_TRANSCRIPTS)
+        self._unplayed: list[Transcript] = []
+        self._next_sample = 0
+        self._ready = anyio.Event()
+        self._done = anyio.Event()
+        self._stopping = False
+        self._failure: Exception | None = None
+        self._scope = anyio.CancelScope()
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    # Life
+
+    async def __aenter__(self) -> Self:
+        if self.state != "new":
+            raise StateError(f"this capture is {self.state}; a call is captured once")
+        self.state = "connecting"
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        try:
+            self._tasks.start_soon(self._run)
+            await self._ready.wait()
+            if self._format is None and self._failure is not None:
+                raise self._failure
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+        untold = self._frames.failure_pending
+        if untold is not None and error is None:
+            raise untold
+
+    async def _leave(self) -> None:
+        assert self._tasks is not None
+        self._frames.close_to_producer()
+        with anyio.CancelScope(shield=True):
+            await self.stop()
+        self._tasks.cancel_scope.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def stop(self) -> None:
+        """End the capture: what has been received is handed out and recorded, then the iteration ends."""
+        if self.state == "new":
+            return
+        self._stopping = True
+        self._scope.cancel()
+        await self._done.wait()
+
+    async def _run(self) -> None:
+        failure: Exception | None = None
+        assert self._tasks is not None
+        self._tasks.start_soon(self._tell_metrics)
+        try:
+            with self._scope:
+                await self._stay_connected()
+        except Exception as error:  # told to the consumer, behind what has been received
+            failure = error
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._finish(failure)
+
+    async def _stay_connected(self) -> None:
+        attempts = 0
+        while True:
+            self._heard = False
+            problem: Exception
+            try:
+                await self._one_connection()
+                return
+            except (ConnectionLost, HandshakeError, TransportError, AuthError) as error:
+                problem = error
+            finally:
+                self._websocket = None
+            if self._over:
+                return
+            if self._heard:
+                attempts = 0
+                if self._receiver is not None:
+                    self._receiver.restart()
+                    await self._deliver(self._clock.now())
+            self._give_up_or_go_on(problem)
+            if attempts >= self._reconnect.attempts:
+                if self._format is None and self._reconnect.attempts == 0:
+                    raise problem
+                raise ReconnectExhausted(
+                    f"gave up after {attempts} reconnect attempts in a row; the last problem: {problem}",
+                    attempts=attempts,
+                ) from problem
+            wait = delay(self._reconnect, attempts, self._rng, getattr(problem, "retry_after", None))
+            attempts += 1
+            self._become("reconnecting", attempt=attempts, wait_s=round(wait, 3), cause=str(problem))
+            await self._clock.sleep(wait)
+
+    def _give_up_or_go_on(self, problem: Exception) -> None:
+        """Raise what repeating cannot mend."""
+        if isinstance(problem, ConnectionLost):
+            if problem.code in FATAL:
+                raise problem
+        elif isinstance(problem, HandshakeError):
+            if problem.status == 401:
+                self._refused_tokens += 1
+                if self._refused_tokens > 1 or isinstance(self._tokens, StaticToken):
+                    raise AuthError(f"the media server does not accept the token: {problem}", status=401) from problem
+            elif problem.status not in RETRIABLE:
+                raise problem
+        elif isinstance(problem, AuthError) and problem.status is not None and problem.status not in RETRIABLE:
+            raise problem
+
+    async def _one_connection(self) -> None:
+        """Connect, subscribe and listen until the call is over; anything else raises."""
+        profile = self._profile
+        token = await self._tokens.token()
+        url = self._region.media_url + profile.path
+        headers = {}
+        if profile.token_in == "query":  # noqa: S105 -- a place, not a password
+            url += f"?access_token={quote(token, safe='')}"
+        else:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            async with connect(
+                url,
+                headers=headers,
+                clock=self._clock,
+                ping_interval_s=profile.ping_interval_s,
+                pong_timeout_s=profile.pong_timeout_s,
+                open_timeout_s=profile.open_timeout_s,
+                max_message_octets=profile.max_message_octets,
+            ) as websocket:
+                self._websocket = websocket
+                self._refused_tokens = 0
+                await websocket.send(
+                    dialect.subscription(
+                        self.conversation_id,
+                        format=profile.format,
+                        sample_rate=profile.sample_rate,
+                        n_channels=profile.n_channels,
+                    )
+                )
+                await self._listen(websocket)
+        except HandshakeError as error:
+            if error.status == 401:
+                self._tokens.invalidate(token)
+            raise
+
+    async def _listen(self, websocket: WebSocket) -> None:
+        while True:
+            patience = self._profile.idle_timeout_s if self._heard else self._profile.ack_timeout_s
+            try:
+                with self._clock.fail_after(patience):
+                    message = await websocket.receive()
+            except TimeoutError:
+                raise ConnectionLost(
+                    f"no {'message' if self._heard else 'acknowledgement'} within {patience:g} s", code=1006
+                ) from None
+            except ConnectionLost as error:
+                if error.code in ENDED:
+                    self._over = True
+                    return
+                raise
+            await self._take(message)
+
+    async def _take(self, message: bytes | str) -> None:
+        now = self._clock.now()
+        event = dialect.receive(message)
+        if isinstance(event, dialect.Packet):
+            if self._hear(None).push(event.octets, now):
+                await self._deliver(now)
+        elif isinstance(event, dialect.Media):
+            if self._hear(None).push_media(event.sequence_number, event.timestamp, event.payload, now):
+                await self._deliver(now)
+        elif isinstance(event, dialect.TranscriptText):
+            self._unplaced.append(event)
+            self._place_transcripts()
+        elif isinstance(event, dialect.Ack):
+            if event.ended:
+                self._over = True
+                self._end_timestamp = event.timestamp
+            else:
+                self._hear(event)
+        elif isinstance(event, dialect.Failure):
+            raise RemoteProtocolError(
+                f"the server reports an error: {event.message or event.code or 'no reason given'}",
+                status=event.status,
+                code=event.code,
+            )
+        elif isinstance(event, dialect.Unknown):
+            self.unknown_messages += 1
+            if self.unknown_messages == 1:
+                self._event("unknown_message", message_type=event.type)
+        else:
+            self.malformed_messages += 1
+            if self._receiver is not None:
+                self._receiver.refuse(event.reason)
+            if self.malformed_messages == 1:
+                self._event("malformed_message", reason=event.reason)
+
+    def _hear(self, ack: dialect.Ack | None) -> Receiver:
+        """Note that the subscription stands; make the receiver when it is the first."""
+        receiver = self._receiver
+        if receiver is None or ack is not None:
+            profile = self._profile
+            format = dialect.negotiated(
+                ack, format=profile.format, sample_rate=profile.sample_rate, n_channels=profile.n_channels
+            )
+            if receiver is None:
+                receiver = self._begin(format)
+            elif format != self._format:
+                raise FormatError(f"the server changed the format from {self._format} to {format} in mid-call")
+        if not self._heard:
+            self._heard = True
+            again = self._ready.is_set()
+            self.reconnects += again
+            self._become("paused" if self._paused else "live", event="reconnected" if again else "connected")
+            self._ready.set()
+        return receiver
+
+    def _begin(self, format: MediaFormat) -> Receiver:
+        if self._folder_path is not None:
+            self._folder = CallFolder(
+                self._folder_path,
+                format,
+                conversation_id=self.conversation_id,
+                clean=self._processing["gate"] is not None or self._processing["compressor"] is not None,
+                region=self._region.aws or self._region.domain,
+                clock=self._clock.wall,
+                overwrite=self._overwrite,
+            )
+        self._receiver = Receiver(
+            format.encoding,
+            format.sample_rate,
+            self._profile.layout,
+            n_channels=len(format.channels),
+            **self._processing,
+        )
+        if self._paused == "drop":
+            self._receiver.pause()
+        self._format = format
+        return self._receiver
+
+    # Frames and what goes with them
+
+    async def _deliver(self, now: float) -> None:
+        """Hand on every frame that is due."""
+        receiver, folder = self._receiver, self._folder
+        assert receiver is not None
+        n = 0
+        for frame in receiver.frames(now):
+            if folder is not None:
+                folder.frame(frame, now)
+            self._frames.put(frame)
+            self._fanout.put(frame)
+            n += 1
+            if n % FRAMES_AT_ONCE == 0:
+                self._tell_holes()
+                await anyio.sleep(0)
+            if not self._stopping:
+                if self._frames.congested:
+                    await self._frames.wait_room()
+                if self._fanout.congested:
+                    await self._fanout.wait_room()
+        self._tell_holes()
+        self._place_transcripts()
+        if folder is not None and receiver.position >= self._next_sample:
+            self._next_sample = receiver.position + int(SERIES_S * receiver.sample_rate)
+            folder.sample(self._series(receiver))
+
+    def _tell_holes(self) -> None:
+        assert self._receiver is not None
+        for hole in self._receiver.holes():
+            if self._folder is not None:
+                self._folder.hole(hole)
+
+    def _series(self, receiver: Receiver) -> dict[str, Any]:
+        stats = receiver.stats()
+        return {
+            "position": receiver.position,
+            "depth": stats.buffer_depth,
+            "target": stats.buffer_target,
+            "jitter_ms": round(stats.jitter * 1000, 3),
+            "loss_rate": round(stats.loss_rate, 4),
+        }
+
+    def _place_transcripts(self) -> None:
+        """Pin what was said to the timeline; hand on what has been played."""
+        receiver = self._receiver
+        if receiver is None:
+            return
+        while self._unplaced:
+            position = receiver.position_at(self._unplaced[0].timestamp)
+            if position is None:
+                return
+            said = self._unplaced.popleft()
+            transcript = Transcript(
+                text=said.text,
+                confidence=said.confidence,
+                position=position,
+                n_samples=said.duration_ms * receiver.sample_rate // 1000,
+                channel=said.channel,
+                server_timestamp=said.timestamp,
+            )
+            if self._folder is not None:
+                self._folder.transcript(transcript)
+            self._unplayed.append(transcript)
+        if self._unplayed:
+            everything = self._transcripts_at == "once" or self.state in ("ended", "failed")
+            due = [t for t in self._unplayed if everything or t.position <= receiver.position]
+            if due:
+                self._unplayed = [t for t in self._unplayed if t not in due]
+                for transcript in sorted(due, key=lambda t: t.position):
+                    self.transcripts.put(transcript)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        return await self._frames.__anext__()
+
+    def subscribe(self, name: str, *, max_frames: int = 1000, overflow: str = "drop_oldest") -> Stream[Frame]:
+        """Another consumer of the frames from now on, with a bounded queue of its own.
+
+        Parameters
+        ----------
+        name : str
+            For logs.
+        max_frames : int
+            Bound of its queue.
+        overflow : str
+            ``"drop_oldest"``, ``"drop_newest"`` or ``"wait"``, as for `capture`.
+        """
+        stream = self._fanout.subscribe(name, max_items=max_frames, overflow=overflow)
+        if self._done.is_set():
+            stream.finish()
+        return stream
+
+    async def pause(self, mode: str = "drop") -> None:
+        """Stop handing out audio; the timeline goes on, and the position is kept.
+
+        Parameters
+        ----------
+        mode : str
+            ``"drop"``: nothing is taken, played or recorded; the pause is a hole of its exact length.
+            ``"buffer"``: frames queue up to the bound of `capture`, and come after `resume`.
+            ``"live_edge"``: they are dropped and counted on `resume`, which goes on with the present.
+            The last two do not touch the recording.  Pausing again changes nothing.
+        """
+        if mode not in PAUSE_MODES:
+            raise ConfigError(f"mode is {mode!r}, not one of {', '.join(PAUSE_MODES)}")
+        if self._paused is not None or self._done.is_set():
+            return
+        self._paused = mode
+        if mode != "drop":
+            self._frames.hold()
+        elif self._receiver is not None:
+            self._receiver.pause()
+        if self.state == "live":
+            self.state = "paused"
+        self._event("paused", mode=mode)
+
+    async def resume(self) -> None:
+        """Go on after a pause; without one it changes nothing."""
+        mode, self._paused = self._paused, None
+        if mode is None:
+            return
+        if mode != "drop":
+            self._frames.release(clear=mode == "live_edge")
+        elif self._receiver is not None:
+            self._receiver.resume()
+        if self.state == "paused":
+            self.state = "live"
+        self._event("resumed", mode=mode)
+
+    # What is known
+
+    @property
+    def format(self) -> MediaFormat:
+        """What the server sends; the names of the channels are here."""
+        if self._format is None:
+            raise StateError(f"the format is not known yet: the call is {self.state}")
+        return self._format
+
+    @property
+    def position(self) -> int:
+        """Samples of the timeline handed out so far."""
+        return 0 if self._receiver is None else self._receiver.position
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the call is recorded."""
+        return self._folder_path
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that consumers were too slow for; a recording has them."""
+        return self._frames.dropped + self._fanout.dropped
+
+    def stats(self) -> Stats:
+        """Counters of the stream so far."""
+        return JitterBuffer().stats() if self._receiver is None else self._receiver.stats()
+
+    def metrics(self) -> dict[str, Any]:
+        """The QA record as of now: the published keys, then our own."""
+        stats = self.stats()
+        latency = None if self._websocket is None else self._websocket.latency_s
+        return {
+            "timestamp": round(self._clock.wall() * 1000),
+            "rttMs": round(stats.interval_ms, 2),
+            "packetLossRate": round(stats.loss_rate, 3),
+            "bufferDepth": stats.buffer_depth,
+            "adaptiveThreshold": stats.buffer_target,
+            "state": self.state,
+            "positionMs": 0 if self._receiver is None else self.position * 1000 // self._receiver.sample_rate,
+            "jitterMs": round(stats.jitter * 1000, 3),
+            "pingMs": None if latency is None else round(latency * 1000, 3),
+            "packetsReceived": stats.packets_received,
+            "packetsLost": stats.packets_lost,
+            "packetsLate": stats.packets_late,
+            "packetsDuplicate": stats.packets_duplicate,
+            "packetsDiscarded": stats.packets_discarded,
+            "packetsRefused": stats.packets_refused,
+            "concealedSamples": stats.concealed_samples,
+            "underruns": stats.underruns,
+            "reconnects": self.reconnects,
+            "droppedFrames": self.dropped_frames,
+        }
+
+    async def _tell_metrics(self) -> None:
+        while not self._done.is_set():
+            await self._clock.sleep(self._profile.metrics_period_s)
+            if self._receiver is None or self._done.is_set():
+                continue
+            if self._receiver.stats().packets_buffered:
+                await self._deliver(self._clock.now())  # a stalled stream gives out what has waited too long
+            metrics = self.metrics()
+            logger.info("[QA Metrics] %s", metrics)
+            if self._folder is not None and not self._folder.closed:
+                self._folder.metrics(metrics)
+
+    def _become(self, state: str, *, event: str | None = None, **details: Any) -> None:
+        self.state = state
+        self._event(event or state, **details)
+
+    def _event(self, kind: str, **details: Any) -> None:
+        position = self.position
+        logger.info("%s: %s at sample %d %s", self.conversation_id, kind, position, details or "")
+        if self._folder is not None and not self._folder.closed:
+            self._folder.event(kind, position, **details)
+        event = {"kind": kind, "position": position, **details}
+        self.events.append(event)
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:
+                logger.exception("on_event raised for %s; the call goes on", kind)
+
+    async def _finish(self, failure: Exception | None) -> None:
+        """Hand out and record all that has come, whatever ended the call."""
+        self._failure = failure
+        receiver = self._receiver
+        try:
+            if receiver is not None:
+                receiver.flush(self._end_timestamp)
+                await self._deliver(self._clock.now())
+        except Exception as error:
+            self._failure = failure = failure or error
+        if failure is None:
+            self._become("ended", cause="stopped here" if self._stopping and not self._over else "the call is over")
+        else:
+            self._become("failed", cause=str(failure))
+        self._place_transcripts()
+        if self._folder is not None:
+            stats = None if receiver is None else receiver.stats()
+            await anyio.to_thread.run_sync(self._folder.close, stats)  # hashes the files
+        if isinstance(self._tokens, TokenProvider):
+            await self._tokens.aclose()
+        self._frames.finish(failure)
+        self._fanout.finish(failure)
+        self.transcripts.finish()
+        self._done.set()
+        self._ready.set()
