@@ -249,11 +249,13 @@ class CallFolder:
         failing = not written or (self._storage_failed and any(wav.failing for wav in self._wavs))
         if failing != self._storage_failed:  # the alarm is raised once, and once taken back
             self._storage_changed(position, failing)
-        self.frames_recorded += 1
         self._levels[channel] = frame.level_dbov
         self.timeline.frame(channel, position, n_samples, frame.silent, frame.concealed)
+        if position - self._audited_to >= self._audit_every and self._period.frames:
+            self._audit_media(position)
         self._period.count(frame)
-        if self._audit_frames or position + n_samples - self._audited_to >= self._audit_every:
+        self.frames_recorded += 1
+        if self._audit_frames:
             self._audit_media(position + n_samples)
         if self._flushed_at is None:
             self._flushed_at = now

@@ -44,7 +44,7 @@ class LineFile:
 
     def add(self, value: dict[str, Any]) -> None:
         """Take one JSON object; `flush` writes it.  Floats that JSON cannot hold (infinity, NaN) become null."""
-        line = msgspec.json.encode(value) + b"\n"
+        line = msgspec.json.encode(value, enc_hook=_plain) + b"\n"
         self._buffer.append(line)
         self._n_buffered += len(line)
         if self._n_buffered >= BUFFER_OCTETS:
@@ -97,6 +97,11 @@ class LineFile:
         self._end += done
         self.n_lines += n_lines
         return True
+
+
+def _plain(value: Any) -> Any:
+    """A number of an array library as a number; anything else as its text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def read_lines(path: str | os.PathLike[str], *, max_lines: int = 1_000_000) -> list[dict[str, Any]]:

@@ -1,0 +1,229 @@
+"""What the report reads from a call folder, and reduces to what can be seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FormatError, MediaError
+from ..record import Timeline, read_journal, verify_audit, wav_info
+from ..record.journal import JOURNAL_NAME
+from ..record.lines import read_lines
+from ..record.transcript import TranscriptLog
+from ..types import Transcript
+
+__all__ = ["AuditSummary", "Call", "envelope", "levels", "load_call", "spectrogram", "thin"]
+
+SILENCE_DBOV = -90.0  # drawn for anything quieter
+Samples = NDArray[np.int16]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AuditSummary:
+    """What the audit trail comes to."""
+
+    n_lines: int
+    actions: dict[str, int]
+    n_not_compliant: int
+    violations: dict[str, int]
+    problem: str  # why the chain does not hold, "" when it does
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call folder, read.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    timeline : Timeline
+        Its manifest, or what its journal tells of a call that was cut off.
+    finished : bool
+        Whether there is a manifest.
+    transcripts : tuple of Transcript
+        By position.
+    raw, clean : list
+        Samples of each channel, mapped from the file; None for a track that is not there.
+    series : dict of arrays
+        ``position``, ``depth``, ``target``, ``jitter_ms``, ``loss_rate``; empty without a series.
+    audit : AuditSummary or None
+        None without a trail.
+    n_samples : int
+        Length of the call.
+    """
+
+    path: Path
+    timeline: Timeline
+    finished: bool
+    transcripts: tuple[Transcript, ...]
+    raw: list[Samples | None]
+    clean: list[Samples | None]
+    series: dict[str, Floats]
+    audit: AuditSummary | None
+    n_samples: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the call in seconds."""
+        return self.n_samples / self.timeline.sample_rate
+
+
+def load_call(path: Path) -> Call:
+    """Read a call folder."""
+    finished = (path / "timeline.json").exists()
+    if finished:
+        timeline = Timeline.load(path / "timeline.json")
+        transcripts = TranscriptLog(timeline.sample_rate)
+        if (path / "transcript.json").exists():
+            transcripts = TranscriptLog.load(path / "transcript.json", timeline.sample_rate)
+    elif (path / JOURNAL_NAME).exists():
+        timeline, transcripts = read_journal(path / JOURNAL_NAME)
+    else:
+        raise FormatError(f"{path} holds no call: neither timeline.json nor {JOURNAL_NAME}")
+    tracks = timeline.tracks or _tracks_of_an_open_call(path, timeline)
+    raw = [_samples(path, tracks, "raw", channel) for channel in timeline.channels]
+    clean = [_samples(path, tracks, "clean", channel) for channel in timeline.channels]
+    n_samples = max([timeline.n_samples] + [len(samples) for samples in raw + clean if samples is not None])
+    return Call(
+        path=path,
+        timeline=timeline,
+        finished=finished,
+        transcripts=transcripts.entries,
+        raw=raw,
+        clean=clean,
+        series=_series(path / "series.jsonl"),
+        audit=_audit(path / "audit.jsonl"),
+        n_samples=n_samples,
+    )
+
+
+def _tracks_of_an_open_call(path: Path, timeline: Timeline) -> dict[str, dict[str, Any]]:
+    found = {}
+    for kind in ("raw", "clean"):
+        for channel in timeline.channels:
+            for name in (f"{kind}-{channel}.wav", f"{kind}-{channel}.wav.part"):
+                if "/" not in name and (path / name).exists():
+                    found[name] = {"kind": kind, "channel": channel}
+                    break
+    return found
+
+
+def _samples(path: Path, tracks: dict[str, dict[str, Any]], kind: str, channel: str) -> Samples | None:
+    for name, track in tracks.items():
+        if track.get("kind") == kind and track.get("channel") == channel and "/" not in name:
+            if not (path / name).exists():
+                return None
+            info = wav_info(path / name)
+            if info.encoding != "L16" or info.n_channels != 1:
+                raise FormatError(f"{path / name}: {info.encoding} in {info.n_channels} channels, not mono L16")
+            if info.n_samples == 0:
+                return np.empty(0, np.int16)
+            return np.memmap(path / name, "<i2", "r", info.data_offset, (info.n_samples,))
+    return None
+
+
+def _series(path: Path) -> dict[str, Floats]:
+    lines = read_lines(path) if path.exists() else []
+    if not lines:
+        return {}
+    names = ("position", "depth", "target", "jitter_ms", "loss_rate")
+    series = {name: np.array([_number(line.get(name)) for line in lines]) for name in names}
+    placed = np.isfinite(series["position"])
+    return {name: values[placed] for name, values in series.items()} if placed.any() else {}
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def _audit(path: Path) -> AuditSummary | None:
+    if not path.exists():
+        return None
+    problem = ""
+    try:
+        verify_audit(path)
+    except MediaError as error:
+        problem = str(error).removeprefix(f"{path}: ")
+    try:
+        lines = read_lines(path)
+    except FormatError:
+        lines = []
+    actions = Counter(str(line.get("action")) for line in lines)
+    not_compliant = [line for line in lines if line.get("privacyCompliant") is not True]
+    violations: Counter[str] = Counter()
+    for line in not_compliant:
+        violations.update(map(str, line.get("violations") or ["not stated"]))
+    return AuditSummary(len(lines), dict(actions), len(not_compliant), dict(violations), problem)
+
+
+def envelope(samples: Samples, n_columns: int) -> tuple[Floats, Floats, Floats]:
+    """Lowest and highest value of each column, -1 to 1, and the column's middle as a share of the whole."""
+    n_columns = min(n_columns, len(samples))
+    if n_columns == 0:
+        return np.empty(0), np.empty(0), np.empty(0)
+    edges = np.linspace(0, len(samples), n_columns + 1).astype(np.int64)
+    low = np.minimum.reduceat(samples, edges[:-1]) / 32768.0
+    high = np.maximum.reduceat(samples, edges[:-1]) / 32768.0
+    return low, high, (edges[:-1] + edges[1:]) / 2 / len(samples)
+
+
+def levels(samples: Samples, n_bins: int, shortest: int) -> tuple[Floats, Floats]:
+    """RMS level in dBov of equal bins, none shorter than ``shortest`` samples, and their middles in samples."""
+    n_bins = max(1, min(n_bins, len(samples) // shortest)) if len(samples) else 0
+    edges = np.linspace(0, len(samples), n_bins + 1).astype(np.int64)
+    found = np.full(n_bins, SILENCE_DBOV)
+    for index in range(n_bins):
+        part = samples[edges[index] : edges[index + 1]].astype(np.float64)
+        mean_square = float(part @ part) / len(part)
+        if mean_square > 0:
+            found[index] = max(SILENCE_DBOV, 10 * np.log10(mean_square / 2**30))
+    return found, (edges[:-1] + edges[1:]) / 2
+
+
+def thin(values: Floats, n_points: int) -> tuple[Floats, NDArray[np.int64]]:
+    """The highest of each of ``n_points`` bins, and where it is; everything when there are no more."""
+    if len(values) <= n_points:
+        return values, np.arange(len(values))
+    edges = np.linspace(0, len(values), n_points + 1).astype(np.int64)
+    filled = np.nan_to_num(values, nan=-np.inf)
+    at = np.array([start + int(np.argmax(filled[start:end])) for start, end in pairwise(edges)])
+    return values[at], at
+
+
+def spectrogram(samples: Samples, sample_rate: int, n_columns: int) -> Floats:
+    """Power in dB below a full-scale sine, shape (bins, columns): 32 ms Hann windows, at most 4 per window length."""
+    size = 1 << max(5, round(0.032 * sample_rate).bit_length() - 1)
+    if len(samples) < size:
+        samples = np.pad(samples, (0, size - len(samples)))
+    hop = max(size // 4, (len(samples) - size) // max(1, n_columns))
+    windows = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
+    window = np.hanning(size)
+    spectrum = np.fft.rfft(windows * window, axis=1)
+    power = np.abs(spectrum) ** 2 / (32768.0 * window.sum() / 2) ** 2
+    return np.asarray(10 * np.log10(np.maximum(power, 1e-12)).T)
+
+
+def started_text(call: Call) -> str:
+    """When the call began, for people."""
+    return (
+        call.timeline.started_at.replace("T", " ").removesuffix("Z")[:19] + " UTC" if call.timeline.started_at else ""
+    )
+
+
+def clock_text(seconds: float, decimals: int = 1) -> str:
+    """Seconds as ``m:ss.s`` or ``h:mm:ss.s``."""
+    scale = 10**decimals
+    ticks = round(seconds * scale)
+    whole, part = divmod(ticks, scale)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    tail = f".{part:0{decimals}}" if decimals else ""
+    return f"{hours}:{minute:02}:{second:02}{tail}" if hours else f"{minute}:{second:02}{tail}"
