@@ -43,8 +43,8 @@ def refusal(status: int, headers: dict[str, str] | None = None, **body: str) -> 
 def provider(token_server: TokenServer, hand_clock: HandClock) -> Callable[..., TokenProvider]:
     def make(*answers: Answer, **options: Any) -> TokenProvider:
         token_server.answers = list(answers)
-        options = {"clock": hand_clock, "rng": random.Random(0)} | options
-        return TokenProvider(Credentials(IDENTITY, SECRET, token_server.url), **options)
+        settings: dict[str, Any] = {"clock": hand_clock, "rng": random.Random(0)} | options
+        return TokenProvider(Credentials(IDENTITY, SECRET, token_server.url), **settings)
 
     return make
 
@@ -305,10 +305,11 @@ async def test_a_leader_cancelled_between_attempts_hands_over(provider: Make, to
         async def sleep(self, seconds: float) -> None:
             self.slept.append(seconds)
             if len(self.slept) == 1:
+                asleep.set()
                 await anyio.sleep_forever()
             self.time += seconds
 
-    clock = Stopped()
+    clock, asleep = Stopped(), anyio.Event()
     leader = anyio.CancelScope()
     tokens: list[str] = []
     async with provider(refusal(503), grant("b"), clock=clock) as source:
@@ -322,8 +323,7 @@ async def test_a_leader_cancelled_between_attempts_hands_over(provider: Make, to
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lead)
-            while not clock.slept:
-                await anyio.sleep(0.001)
+            await asleep.wait()
             tasks.start_soon(follow)
             tasks.start_soon(follow)
             await anyio.wait_all_tasks_blocked()
@@ -518,7 +518,7 @@ async def test_both_shapes_of_errors_are_read(provider: Make, token_server: Toke
 @pytest.mark.anyio
 async def test_nobody_listening_is_an_auth_error(hand_clock: HandClock) -> None:
     async with TokenProvider(Credentials(IDENTITY, SECRET, "http://127.0.0.1:1"), clock=hand_clock) as source:
-        with pytest.raises(AuthError, match="ConnectError.*given up after 5 attempts") as caught:
+        with pytest.raises(AuthError, match=r"ConnectError.*given up after 5 attempts") as caught:
             await source.token()
     assert caught.value.status is None
 
@@ -646,14 +646,16 @@ async def test_bearer_auth_repeats_once_after_401(provider: Make, token_server: 
         seen.append(request.headers["Authorization"])
         return httpx.Response(200 if seen[-1] == "Bearer b" else 401)
 
-    async with provider(grant("a"), grant("b"), grant("c"), grant("d")) as source:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(api), auth=BearerAuth(source)) as client:
-            assert (await client.patch("https://api.example.org/x", json={})).status_code == 200
-            assert seen == ["Bearer a", "Bearer b"]
-            source.invalidate("b")
-            seen.clear()
-            assert (await client.get("https://api.example.org/x")).status_code == 401
-            assert seen == ["Bearer c", "Bearer d"]  # once, not for ever
+    async with (
+        provider(grant("a"), grant("b"), grant("c"), grant("d")) as source,
+        httpx.AsyncClient(transport=httpx.MockTransport(api), auth=BearerAuth(source)) as client,
+    ):
+        assert (await client.patch("https://api.example.org/x", json={})).status_code == 200
+        assert seen == ["Bearer a", "Bearer b"]
+        source.invalidate("b")
+        seen.clear()
+        assert (await client.get("https://api.example.org/x")).status_code == 401
+        assert seen == ["Bearer c", "Bearer d"]  # once, not for ever
 
 
 @pytest.mark.anyio
