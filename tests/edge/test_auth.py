@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
+import hashlib
 import json
 import logging
 import random
@@ -13,12 +15,24 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 import httpx
 import pytest
 
-from gcmedia.auth import BearerAuth, CallableToken, Credentials, StaticToken, TokenProvider, TokenSource, token_source
+from gcmedia.auth import (
+    BearerAuth,
+    CallableToken,
+    Credentials,
+    StaticToken,
+    TokenProvider,
+    TokenSource,
+    UserGrant,
+    authorize_url,
+    pkce_pair,
+    token_source,
+)
 from gcmedia.clock import ScaledClock
 from gcmedia.config import ReconnectConfig
 from gcmedia.errors import AuthError, ConfigError, GcmediaError, MissingCredentials, RateLimited, StateError
@@ -597,6 +611,98 @@ def test_credentials_come_from_the_environment() -> None:  # 000-05
     assert all(name in str(caught.value) for name in full)
     with pytest.raises(MissingCredentials, match="client_secret"):
         Credentials(IDENTITY, "", "usw2")
+
+
+def test_a_pkce_challenge_is_the_hash_of_its_verifier() -> None:
+    verifier, challenge = pkce_pair()
+    assert 43 <= len(verifier) <= 128  # RFC 7636 section 4.1
+    assert base64.urlsafe_b64decode(challenge + "=") == hashlib.sha256(verifier.encode()).digest()
+    assert pkce_pair()[0] != verifier
+
+
+def test_the_sign_in_address_carries_the_challenge_and_not_the_verifier() -> None:
+    url = urlsplit(authorize_url("usw2", "id", "https://app.example.org/back", challenge="c", state="s", scope="x y"))
+    assert (url.scheme, url.netloc, url.path) == ("https", "login.usw2.pure.cloud", "/oauth/authorize")
+    assert dict(parse_qsl(url.query)) == {
+        "response_type": "code",
+        "client_id": "id",
+        "redirect_uri": "https://app.example.org/back",
+        "code_challenge": "c",
+        "code_challenge_method": "S256",
+        "state": "s",
+        "scope": "x y",
+    }
+
+
+@pytest.mark.anyio
+async def test_a_code_is_redeemed_once_and_then_the_token_refreshed(  # 004-05
+    token_server: TokenServer, hand_clock: HandClock
+) -> None:
+    token_server.answers = [
+        grant("a", 100, refresh_token="r-1"),
+        grant("b", 100, refresh_token="r-2"),
+        grant("c", 100),
+        grant("d", 100),
+    ]
+    user = UserGrant("public", token_server.url, code="k", redirect_uri="https://app.example.org/", code_verifier="v")
+    async with TokenProvider(user, clock=hand_clock) as source:
+        for token, kept in (("a", "r-1"), ("b", "r-2"), ("c", "r-2"), ("d", "r-2")):
+            assert await source.token() == token
+            assert source.refresh_token == kept
+            hand_clock.time += 100.0
+    first, *later = (request.form for request in token_server.requests)
+    assert first == {
+        "grant_type": ["authorization_code"],
+        "code": ["k"],
+        "redirect_uri": ["https://app.example.org/"],
+        "code_verifier": ["v"],
+        "client_id": ["public"],
+    }
+    assert [form["refresh_token"] for form in later] == [["r-1"], ["r-2"], ["r-2"]]
+    assert {form["grant_type"][0] for form in later} == {"refresh_token"}
+    assert not any(request.headers["Authorization"] for request in token_server.requests)
+
+
+@pytest.mark.anyio
+async def test_without_a_refresh_token_the_user_must_sign_in_again(
+    token_server: TokenServer, hand_clock: HandClock
+) -> None:
+    token_server.answers = [grant("a", 100)]
+    user = UserGrant("id", token_server.url, code="k", redirect_uri="https://app.example.org/", client_secret="s")
+    async with TokenProvider(user, clock=hand_clock) as source:
+        assert await source.token() == "a"
+        hand_clock.time += 95.0
+        assert await source.token() == "a"  # nothing to renew it with, but it is good until its end
+        hand_clock.time += 5.0
+        with pytest.raises(AuthError, match="sign in again"):
+            await source.token()
+    assert len(token_server.requests) == 1
+    assert token_server.requests[0].headers["Authorization"].startswith("Basic ")
+
+
+@pytest.mark.anyio
+async def test_a_refused_refresh_token_is_final_and_not_shown(token_server: TokenServer, hand_clock: HandClock) -> None:
+    token_server.answers = [refusal(400, error="invalid_grant", error_description="canary-refresh is revoked")]
+    user = UserGrant("id", token_server.url, refresh_token="canary-refresh")
+    async with TokenProvider(user, clock=hand_clock) as source:
+        with pytest.raises(AuthError, match="invalid_grant") as caught:
+            await source.token()
+        assert "canary" not in "\n".join(everything_reachable(caught.value))
+        assert "canary" not in repr(user) + repr(source)
+    assert len(token_server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "code or refresh_token"),
+        ({"code": "k"}, "redirect_uri"),
+        ({"refresh_token": "r", "client_id": ""}, "client_id"),
+    ],
+)
+def test_an_incomplete_user_grant_names_what_is_missing(given: dict[str, str], missing: str) -> None:
+    with pytest.raises(MissingCredentials, match=missing):
+        UserGrant(**({"client_id": "id", "region": "usw2"} | given))
 
 
 @pytest.mark.anyio
