@@ -1,13 +1,15 @@
 """Access tokens: asked for once, kept as long as they last, and never shown.
 
 Anything with ``async token()`` and ``invalidate(token)`` is a source of tokens: :class:`TokenProvider` gets them
-with client credentials, :class:`StaticToken` holds one, :class:`CallableToken` asks the caller's own function.
+with client credentials or for a user who signed in, :class:`StaticToken` holds one, :class:`CallableToken` asks
+the caller's own function.
 """
 
 from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import inspect
 import json
 import logging
@@ -15,12 +17,13 @@ import math
 import os
 import random
 import re
+import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlencode
 
 import anyio
 import anyio.lowlevel
@@ -41,6 +44,9 @@ __all__ = [
     "StaticToken",
     "TokenProvider",
     "TokenSource",
+    "UserGrant",
+    "authorize_url",
+    "pkce_pair",
     "token_source",
 ]
 
@@ -124,9 +130,75 @@ class Credentials:
         return cls(*values)
 
     def __repr__(self) -> str:
-        shown = f"{self.client_id[:4]}..." if len(self.client_id) > 12 else "..."
-        region = self.region.domain if isinstance(self.region, Region) else self.region
-        return f"Credentials(client_id={shown!r}, client_secret='***', region={region!r})"
+        return f"Credentials({_identity(self)}, client_secret='***')"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class UserGrant:
+    """What a user's sign-in gave: a code to redeem (RFC 6749 section 4.1, PKCE of RFC 7636), or a refresh token.
+
+    Attributes
+    ----------
+    client_id : str
+        The OAuth client for which the user signed in.
+    region : str or Region
+        Anything that :func:`~gcmedia.regions.resolve_region` takes.
+    code, redirect_uri, code_verifier : str
+        The code, the address to which it came, and the verifier of :func:`pkce_pair` if one was used.
+    refresh_token : str
+        Instead of a code, the token kept from an earlier sign-in.
+    client_secret : str
+        Empty for a public client, which proves itself by PKCE.
+
+    Raises
+    ------
+    MissingCredentials
+        If the client, the region, or both code and refresh token are empty, or a code has no ``redirect_uri``.
+    """
+
+    client_id: str
+    region: str | Region
+    code: str = ""
+    redirect_uri: str = ""
+    code_verifier: str = ""
+    refresh_token: str = ""
+    client_secret: str = ""
+
+    def __post_init__(self) -> None:
+        missing = [name for name in ("client_id", "region") if not getattr(self, name)]
+        if not (self.code or self.refresh_token):
+            missing.append("code or refresh_token")
+        if self.code and not self.redirect_uri:
+            missing.append("redirect_uri")
+        if missing:
+            raise MissingCredentials(f"{' and '.join(missing)} must not be empty")
+
+    def __repr__(self) -> str:
+        return f"UserGrant({_identity(self)}, {'code' if self.code else 'refresh_token'}='***')"
+
+
+def pkce_pair() -> tuple[str, str]:
+    """Make a code verifier and its ``S256`` challenge (RFC 7636 section 4): keep the first, send the second."""
+    verifier = secrets.token_urlsafe(48)
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return verifier, base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def authorize_url(
+    region: str | Region, client_id: str, redirect_uri: str, *, challenge: str, state: str, scope: str | None = None
+) -> str:
+    """Address at which a user signs in; the code comes back to ``redirect_uri`` together with ``state``."""
+    query = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "code_challenge": challenge,
+        "code_challenge_method": "S256",
+        "state": state,
+    }
+    if scope is not None:
+        query["scope"] = scope
+    return f"{resolve_region(region).login_url}/oauth/authorize?{urlencode(query)}"
 
 
 class StaticToken:
@@ -185,11 +257,13 @@ class CallableToken:
         """Do nothing: the function is asked again anyway."""
 
 
-def token_source(value: str | Credentials | TokenSource | Callable[[], str | Awaitable[str]]) -> TokenSource:
+def token_source(
+    value: str | Credentials | UserGrant | TokenSource | Callable[[], str | Awaitable[str]],
+) -> TokenSource:
     """Make a token source of what a caller may hand in: a token, credentials, a source, or a function."""
     if isinstance(value, str):
         return StaticToken(value)
-    if isinstance(value, Credentials):
+    if isinstance(value, Credentials | UserGrant):
         return TokenProvider(value)
     if hasattr(value, "token") and hasattr(value, "invalidate"):
         return value
@@ -217,7 +291,7 @@ class _Flight:
 
 
 class TokenProvider:
-    """Tokens by client credentials, cached, renewed early, one request for any number of callers.
+    """Tokens from the token endpoint, cached, renewed early, one request for any number of callers.
 
     Who calls :meth:`token` first makes the request; the others wait for its outcome, be it token or error.
     If the first is cancelled meanwhile, it sees an exchange that others wait for through to its end (bounded
@@ -225,8 +299,8 @@ class TokenProvider:
 
     Parameters
     ----------
-    credentials : Credentials
-        Client and region.
+    credentials : Credentials or UserGrant
+        Client and region; for a user, the code to redeem or the refresh token to begin with.
     auth_style : str
         ``"basic"`` sends id and secret in the ``Authorization`` header, as the official clients do;
         ``"body"`` in the form.
@@ -262,7 +336,7 @@ class TokenProvider:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: Credentials | UserGrant,
         *,
         auth_style: str = "basic",
         scope: str | None = None,
@@ -296,6 +370,10 @@ class TokenProvider:
                 " pass allow_custom_host=True if that is meant"
             )
         self._credentials = credentials
+        # A code or refresh token may be spent by an exchange whose answer then must not be lost.
+        self._one_time = isinstance(credentials, UserGrant)
+        self._code = credentials.code if isinstance(credentials, UserGrant) else ""
+        self._refresh_token = credentials.refresh_token if isinstance(credentials, UserGrant) else ""
         self._auth_style = auth_style
         self._scope = scope
         self._refresh_margin_s = refresh_margin_s
@@ -311,7 +389,11 @@ class TokenProvider:
         self._cached: _Cached | None = None
         self._flight: _Flight | None = None
         self._not_before = -math.inf  # clock seconds; the server asked not to be asked earlier
-        self._echoes = _secrets(credentials)
+
+    @property
+    def refresh_token(self) -> str:
+        """The refresh token in force, for the caller to keep; empty when the server gave none."""
+        return self._refresh_token
 
     def __repr__(self) -> str:
         return f"TokenProvider({self._credentials!r})"
@@ -366,7 +448,7 @@ class TokenProvider:
         finally:
             flight.waiters -= 1
             if flight.waiters == 0 and flight.scope is not None:
-                flight.scope.shield = False  # nobody waits any more: the leader may be cancelled at once
+                flight.scope.shield = self._one_time  # nobody waits any more: the leader may go at once
         if flight.error is not None:
             raise _again(flight.error)
         return flight.token
@@ -434,19 +516,19 @@ class TokenProvider:
         if client is None:
             client = self._client = _new_client()
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        form = {"grant_type": "client_credentials"}
-        if self._scope is not None:
-            form["scope"] = self._scope
+        form = self._form()
         identity, secret = self._credentials.client_id, self._credentials.client_secret
-        if self._auth_style == "basic":
+        if secret and self._auth_style == "basic":
             headers["Authorization"] = f"Basic {_basic(identity, secret)}"
         else:
-            form |= {"client_id": identity, "client_secret": secret}
+            form["client_id"] = identity
+            if secret:
+                form["client_secret"] = secret
 
         started = self._clock.now()
         status, body, failure = 0, b"", ""
         fields: Mapping[str, str] = {}
-        with anyio.CancelScope(shield=flight.waiters > 0) as flight.scope:
+        with anyio.CancelScope(shield=self._one_time or flight.waiters > 0) as flight.scope:
             try:
                 with self._clock.fail_after(self._request_timeout_s):
                     # No redirect is followed with a secret in hand, and no auth of the client's own is used.
@@ -474,6 +556,22 @@ class TokenProvider:
             raise self._refusal(status, fields, body)
         return self._accept(body, started)
 
+    def _form(self) -> dict[str, str]:
+        grant = self._credentials
+        if isinstance(grant, Credentials):
+            form = {"grant_type": "client_credentials"}
+        elif self._refresh_token:
+            form = {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
+        elif self._code:
+            form = {"grant_type": "authorization_code", "code": self._code, "redirect_uri": grant.redirect_uri}
+            if grant.code_verifier:
+                form["code_verifier"] = grant.code_verifier
+        else:
+            raise AuthError("the token has ended and the server gave no refresh token: the user must sign in again")
+        if self._scope is not None:
+            form["scope"] = self._scope
+        return form
+
     def _accept(self, body: bytes, started: float) -> str:
         answer = _json_object(body)
         token, kind = answer.get("access_token"), answer.get("token_type", "bearer")
@@ -484,7 +582,11 @@ class TokenProvider:
             raise AuthError("the token endpoint issued a token that is not a bearer token", status=200)
         if isinstance(lifetime, bool) or not isinstance(lifetime, int | float) or not 0 < lifetime < math.inf:
             raise AuthError(f"expires_in is {self._clean(repr(lifetime))}, not a number of seconds", status=200)
-        margin = min(self._refresh_margin_s, lifetime / 10)
+        self._code = ""  # a code is good for one token
+        if isinstance(self._credentials, UserGrant):
+            self._refresh_token = _text(answer, "refresh_token") or self._refresh_token
+        renewable = isinstance(self._credentials, Credentials) or self._refresh_token
+        margin = min(self._refresh_margin_s, lifetime / 10) if renewable else 0.0
         self._cached = _Cached(token, started + lifetime - margin, started + lifetime)
         log.info("new token, good for %.0f s", lifetime)
         return token
@@ -512,8 +614,8 @@ class TokenProvider:
 
     def _clean(self, text: str) -> str:
         """What a server or library said, on one line, not too long, and without our secrets."""
-        for echo in self._echoes:
-            text = text.replace(echo, "***")
+        for secret in _secrets(self._credentials, self._refresh_token):
+            text = text.replace(secret, "***")
         return "".join(char if char.isprintable() else " " for char in text)[:200]
 
 
@@ -599,10 +701,21 @@ def _basic(identity: str, secret: str) -> str:
     return base64.b64encode(f"{identity}:{secret}".encode()).decode()
 
 
-def _secrets(credentials: Credentials) -> tuple[str, ...]:
-    """Every form of the secret that an answer might repeat."""
-    secret = credentials.client_secret
-    return (_basic(credentials.client_id, secret), secret, quote_plus(secret))
+def _identity(grant: Credentials | UserGrant) -> str:
+    shown = f"{grant.client_id[:4]}..." if len(grant.client_id) > 12 else "..."
+    region = grant.region.domain if isinstance(grant.region, Region) else grant.region
+    return f"client_id={shown!r}, region={region!r}"
+
+
+def _secrets(grant: Credentials | UserGrant, refresh_token: str) -> list[str]:
+    """Every form of a secret that an answer might repeat."""
+    plain = [grant.client_secret, refresh_token]
+    if isinstance(grant, UserGrant):
+        plain += [grant.code, grant.code_verifier, grant.refresh_token]
+    forms = [_basic(grant.client_id, grant.client_secret)] if grant.client_secret else []
+    for secret in filter(None, plain):
+        forms += [secret, quote_plus(secret)]
+    return forms
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

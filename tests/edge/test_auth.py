@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
+import hashlib
 import json
 import logging
 import random
@@ -13,12 +15,24 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 import httpx
 import pytest
 
-from gcmedia.auth import BearerAuth, CallableToken, Credentials, StaticToken, TokenProvider, TokenSource, token_source
+from gcmedia.auth import (
+    BearerAuth,
+    CallableToken,
+    Credentials,
+    StaticToken,
+    TokenProvider,
+    TokenSource,
+    UserGrant,
+    authorize_url,
+    pkce_pair,
+    token_source,
+)
 from gcmedia.clock import ScaledClock
 from gcmedia.config import ReconnectConfig
 from gcmedia.errors import AuthError, ConfigError, GcmediaError, MissingCredentials, RateLimited, StateError
@@ -43,8 +57,8 @@ def refusal(status: int, headers: dict[str, str] | None = None, **body: str) -> 
 def provider(token_server: TokenServer, hand_clock: HandClock) -> Callable[..., TokenProvider]:
     def make(*answers: Answer, **options: Any) -> TokenProvider:
         token_server.answers = list(answers)
-        options = {"clock": hand_clock, "rng": random.Random(0)} | options
-        return TokenProvider(Credentials(IDENTITY, SECRET, token_server.url), **options)
+        settings: dict[str, Any] = {"clock": hand_clock, "rng": random.Random(0)} | options
+        return TokenProvider(Credentials(IDENTITY, SECRET, token_server.url), **settings)
 
     return make
 
@@ -305,10 +319,11 @@ async def test_a_leader_cancelled_between_attempts_hands_over(provider: Make, to
         async def sleep(self, seconds: float) -> None:
             self.slept.append(seconds)
             if len(self.slept) == 1:
+                asleep.set()
                 await anyio.sleep_forever()
             self.time += seconds
 
-    clock = Stopped()
+    clock, asleep = Stopped(), anyio.Event()
     leader = anyio.CancelScope()
     tokens: list[str] = []
     async with provider(refusal(503), grant("b"), clock=clock) as source:
@@ -322,8 +337,7 @@ async def test_a_leader_cancelled_between_attempts_hands_over(provider: Make, to
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lead)
-            while not clock.slept:
-                await anyio.sleep(0.001)
+            await asleep.wait()
             tasks.start_soon(follow)
             tasks.start_soon(follow)
             await anyio.wait_all_tasks_blocked()
@@ -518,7 +532,7 @@ async def test_both_shapes_of_errors_are_read(provider: Make, token_server: Toke
 @pytest.mark.anyio
 async def test_nobody_listening_is_an_auth_error(hand_clock: HandClock) -> None:
     async with TokenProvider(Credentials(IDENTITY, SECRET, "http://127.0.0.1:1"), clock=hand_clock) as source:
-        with pytest.raises(AuthError, match="ConnectError.*given up after 5 attempts") as caught:
+        with pytest.raises(AuthError, match=r"ConnectError.*given up after 5 attempts") as caught:
             await source.token()
     assert caught.value.status is None
 
@@ -599,6 +613,98 @@ def test_credentials_come_from_the_environment() -> None:  # 000-05
         Credentials(IDENTITY, "", "usw2")
 
 
+def test_a_pkce_challenge_is_the_hash_of_its_verifier() -> None:
+    verifier, challenge = pkce_pair()
+    assert 43 <= len(verifier) <= 128  # RFC 7636 section 4.1
+    assert base64.urlsafe_b64decode(challenge + "=") == hashlib.sha256(verifier.encode()).digest()
+    assert pkce_pair()[0] != verifier
+
+
+def test_the_sign_in_address_carries_the_challenge_and_not_the_verifier() -> None:
+    url = urlsplit(authorize_url("usw2", "id", "https://app.example.org/back", challenge="c", state="s", scope="x y"))
+    assert (url.scheme, url.netloc, url.path) == ("https", "login.usw2.pure.cloud", "/oauth/authorize")
+    assert dict(parse_qsl(url.query)) == {
+        "response_type": "code",
+        "client_id": "id",
+        "redirect_uri": "https://app.example.org/back",
+        "code_challenge": "c",
+        "code_challenge_method": "S256",
+        "state": "s",
+        "scope": "x y",
+    }
+
+
+@pytest.mark.anyio
+async def test_a_code_is_redeemed_once_and_then_the_token_refreshed(  # 004-05
+    token_server: TokenServer, hand_clock: HandClock
+) -> None:
+    token_server.answers = [
+        grant("a", 100, refresh_token="r-1"),
+        grant("b", 100, refresh_token="r-2"),
+        grant("c", 100),
+        grant("d", 100),
+    ]
+    user = UserGrant("public", token_server.url, code="k", redirect_uri="https://app.example.org/", code_verifier="v")
+    async with TokenProvider(user, clock=hand_clock) as source:
+        for token, kept in (("a", "r-1"), ("b", "r-2"), ("c", "r-2"), ("d", "r-2")):
+            assert await source.token() == token
+            assert source.refresh_token == kept
+            hand_clock.time += 100.0
+    first, *later = (request.form for request in token_server.requests)
+    assert first == {
+        "grant_type": ["authorization_code"],
+        "code": ["k"],
+        "redirect_uri": ["https://app.example.org/"],
+        "code_verifier": ["v"],
+        "client_id": ["public"],
+    }
+    assert [form["refresh_token"] for form in later] == [["r-1"], ["r-2"], ["r-2"]]
+    assert {form["grant_type"][0] for form in later} == {"refresh_token"}
+    assert not any(request.headers["Authorization"] for request in token_server.requests)
+
+
+@pytest.mark.anyio
+async def test_without_a_refresh_token_the_user_must_sign_in_again(
+    token_server: TokenServer, hand_clock: HandClock
+) -> None:
+    token_server.answers = [grant("a", 100)]
+    user = UserGrant("id", token_server.url, code="k", redirect_uri="https://app.example.org/", client_secret="s")
+    async with TokenProvider(user, clock=hand_clock) as source:
+        assert await source.token() == "a"
+        hand_clock.time += 95.0
+        assert await source.token() == "a"  # nothing to renew it with, but it is good until its end
+        hand_clock.time += 5.0
+        with pytest.raises(AuthError, match="sign in again"):
+            await source.token()
+    assert len(token_server.requests) == 1
+    assert token_server.requests[0].headers["Authorization"].startswith("Basic ")
+
+
+@pytest.mark.anyio
+async def test_a_refused_refresh_token_is_final_and_not_shown(token_server: TokenServer, hand_clock: HandClock) -> None:
+    token_server.answers = [refusal(400, error="invalid_grant", error_description="canary-refresh is revoked")]
+    user = UserGrant("id", token_server.url, refresh_token="canary-refresh")
+    async with TokenProvider(user, clock=hand_clock) as source:
+        with pytest.raises(AuthError, match="invalid_grant") as caught:
+            await source.token()
+        assert "canary" not in "\n".join(everything_reachable(caught.value))
+        assert "canary" not in repr(user) + repr(source)
+    assert len(token_server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "code or refresh_token"),
+        ({"code": "k"}, "redirect_uri"),
+        ({"refresh_token": "r", "client_id": ""}, "client_id"),
+    ],
+)
+def test_an_incomplete_user_grant_names_what_is_missing(given: dict[str, str], missing: str) -> None:
+    with pytest.raises(MissingCredentials, match=missing):
+        UserGrant(**({"client_id": "id", "region": "usw2"} | given))
+
+
 @pytest.mark.anyio
 async def test_tokens_of_other_sources() -> None:  # 000-12
     async def later() -> str:
@@ -646,14 +752,16 @@ async def test_bearer_auth_repeats_once_after_401(provider: Make, token_server: 
         seen.append(request.headers["Authorization"])
         return httpx.Response(200 if seen[-1] == "Bearer b" else 401)
 
-    async with provider(grant("a"), grant("b"), grant("c"), grant("d")) as source:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(api), auth=BearerAuth(source)) as client:
-            assert (await client.patch("https://api.example.org/x", json={})).status_code == 200
-            assert seen == ["Bearer a", "Bearer b"]
-            source.invalidate("b")
-            seen.clear()
-            assert (await client.get("https://api.example.org/x")).status_code == 401
-            assert seen == ["Bearer c", "Bearer d"]  # once, not for ever
+    async with (
+        provider(grant("a"), grant("b"), grant("c"), grant("d")) as source,
+        httpx.AsyncClient(transport=httpx.MockTransport(api), auth=BearerAuth(source)) as client,
+    ):
+        assert (await client.patch("https://api.example.org/x", json={})).status_code == 200
+        assert seen == ["Bearer a", "Bearer b"]
+        source.invalidate("b")
+        seen.clear()
+        assert (await client.get("https://api.example.org/x")).status_code == 401
+        assert seen == ["Bearer c", "Bearer d"]  # once, not for ever
 
 
 @pytest.mark.anyio

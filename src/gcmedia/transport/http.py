@@ -102,7 +102,8 @@ class HttpClient:
                 raise
             failure = type(exc).__name__
         parts = urlsplit(url)
-        raise TransportError(f"{method} {parts.scheme}://{parts.hostname}{parts.path} failed: {failure}")
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise TransportError(f"{method} {where} failed: {failure}")
 
     async def aclose(self) -> None:
         """Close the client if it was made here."""

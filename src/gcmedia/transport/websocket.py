@@ -95,7 +95,8 @@ async def connect(
     Yields
     ------
     WebSocket
-        The open connection.
+        The open connection.  Leaving normally closes it with 1000, leaving by an error with 1001.  When the body
+        is cancelled on trio the library's tasks are too, so that TCP is closed without a close frame.
 
     Raises
     ------
@@ -135,9 +136,6 @@ async def connect(
             # Outside the handler, so that the library's exceptions, which hold the URL, are no context of it.
             raise failure
         websocket = _WebSocket(connection, clock, pong_timeout_s, close_timeout_s, hidden)
-        if hasattr(connection, "nursery"):
-            # On trio, its reader would wait for room in the queue for ever once nobody takes messages.
-            stack.callback(connection.nursery.cancel_scope.cancel)
         try:
             yield websocket
         except BaseException:
@@ -203,6 +201,9 @@ class _WebSocket:
                     else:
                         connection.transport.abort()
                         await connection.wait_closed()
+            if on_trio and connection.recv_flow_control is not None:
+                # Its reader waits for room in the queue, and would for ever: nobody takes messages any more.
+                connection.resume_reading()
 
     def _lost(self, exc: Any) -> GcmediaError:
         received, sent = exc.rcvd, exc.sent
