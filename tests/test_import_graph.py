@@ -20,7 +20,7 @@ import gcmedia
 # import anything, because nothing below it imports it.
 LEVELS = (
     ("errors", "types"),
-    ("config", "_core", "dialects", "regions", "backoff", "clock"),
+    ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout"),
     ("auth", "transport", "record"),
     ("mute", "capture", "server"),
     ("metrics", "monitor", "report", "simulator", "cli", "demo"),

@@ -155,7 +155,8 @@ class Stats:
     concealment_events : int
         Runs of concealed samples.
     malformed : dict
-        Refused packets by reason.
+        Refused packets by reason: ``short``, ``empty``, ``oversized``, ``unreadable``, ``suspect``; and ``ragged``
+        ones, whose last, incomplete sample was left out and the rest played.
     """
 
     packets_received: int

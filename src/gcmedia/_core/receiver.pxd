@@ -64,7 +64,7 @@ cdef class Receiver:
     cdef Anchor[MAX_ANCHORS] anchors
     cdef int64_t n_anchors
     # Refusals
-    cdef int64_t refused_short, refused_empty, ragged
+    cdef int64_t refused_short, refused_empty, refused_unreadable, ragged
     cdef str refusal
 
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,

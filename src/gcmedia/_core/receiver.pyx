@@ -164,7 +164,7 @@ cdef class Receiver:
             self.layout_code = self.detector.take(octets, size)
         except FormatError:
             for _ in self.undetermined:
-                self.refused_short += 1
+                self.refused_unreadable += 1
                 self._refuse("no header layout explains the packets")
             self.undetermined = []
             self.detector = _LayoutDetector()
@@ -247,7 +247,7 @@ cdef class Receiver:
 
     def refuse(self, str reason):
         """Count a message that was no packet at all, with its reason."""
-        self.refused_short += 1
+        self.refused_unreadable += 1
         self._refuse(reason)
 
     # The timeline
@@ -428,7 +428,7 @@ cdef class Receiver:
             return self._ready()
         if self.undetermined:
             for _ in self.undetermined:
-                self.refused_short += 1
+                self.refused_unreadable += 1
                 self._refuse("the stream ended before the packets showed their layout")
             self.undetermined = []
         self.jitter.release_all()
@@ -594,6 +594,7 @@ cdef class Receiver:
             reason: count
             for reason, count in (
                 ("short", self.refused_short), ("empty", self.refused_empty), ("ragged", self.ragged),
+                ("unreadable", self.refused_unreadable),
             )
             if count
         }

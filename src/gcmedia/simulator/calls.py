@@ -194,6 +194,45 @@ class Call:
             repeat=repeat,
         )
 
+    @classmethod
+    def from_prompts(
+        cls,
+        *paths: str | PathLike[str],
+        channels: Sequence[str] = CHANNELS,
+        pause_ms: float = 350.0,
+        max_s: float = 90.0,
+        packet_ms: int = 20,
+    ) -> Self:
+        """Let the parties speak short WAV files in turn, each an utterance with the file's name as its text.
+
+        Files that would make the call longer than ``max_s`` are left out, but for the first.
+
+        Raises
+        ------
+        FormatError
+            If a file is no mono WAV file that can be read, or there is none.
+        """
+        if not paths:
+            raise FormatError("no WAV files to speak")
+        tracks: dict[str, list[Samples]] = {name: [] for name in channels}
+        said: list[Utterance] = []
+        rate, at = 8000, 0
+        pause = np.zeros(round(pause_ms * rate / 1000), np.int16)
+        for turn, path in enumerate(paths):
+            samples, file_rate = read_wav(path)
+            if samples.shape[1] != 1:
+                raise FormatError(f"{path}: {samples.shape[1]} channels; a prompt has one")
+            speech = np.concatenate([resample(samples, file_rate, rate)[:, 0], pause])
+            if said and at + len(speech) > max_s * rate:
+                break
+            speaker = channels[turn % len(channels)]
+            said.append(Utterance(speaker, Path(path).stem, at * 1000 / rate, len(samples) * 1000 / file_rate))
+            for name in channels:
+                tracks[name].append(speech if name == speaker else np.zeros(len(speech), np.int16))
+            at += len(speech)
+        pcm = {name: np.concatenate(parts) for name, parts in tracks.items()}
+        return cls(pcm, sample_rate=rate, utterances=said, packet_ms=packet_ms)
+
     @property
     def n_packets(self) -> int:
         """Packets from the first to the last."""

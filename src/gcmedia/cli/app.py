@@ -1,0 +1,60 @@
+"""The commands, and what an error becomes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import AuthError, ConfigError, FormatError, GcmediaError, HandshakeError, TransportError
+from .capture import capture_command
+from .demo import demo_command
+from .report import report_command
+from .simulate import simulate_command
+
+app = typer.Typer(
+    name="gcmedia",
+    help="Capture Genesys Cloud call audio: ordered, decoded, cleaned and accounted for.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("capture")(capture_command)
+app.command("demo")(demo_command)
+app.command("report")(report_command)
+app.command("simulate")(simulate_command)
+
+EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (ConfigError, 2),
+    (FormatError, 2),
+    (AuthError, 3),
+    (HandshakeError, 4),
+    (TransportError, 4),
+    (GcmediaError, 1),
+)
+
+
+def run() -> int:
+    """Run the command that the arguments name; return the exit code."""
+    try:
+        result = app(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except typer.Exit as leave:
+        return int(leave.exit_code)
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except GcmediaError as error:
+        print(f"gcmedia: {error}", file=sys.stderr)
+        return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+    except OSError as error:
+        print(f"gcmedia: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # typer's own usage errors, whose class moves between releases
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        return 2
