@@ -152,11 +152,18 @@ def read_lines(path: str | os.PathLike[str], *, max_lines: int = 1_000_000) -> l
 def replace_file(path: str | os.PathLike[str], octets: bytes) -> None:
     """Put a file in place as a whole: readers see the old one or the new one, also after a crash."""
     temporary = f"{os.fspath(path)}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(octets)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(octets)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
 
 
 def sha256_of(path: str | os.PathLike[str]) -> tuple[str, int]:
