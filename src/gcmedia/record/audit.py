@@ -218,12 +218,12 @@ class AuditLog:
         violations = self.policy.violations(action, region=self.region, purpose=purpose, details=tuple(details))
         entry |= {
             "timestamp": iso_time(self._clock()),
-            "action": action,
-            "interactionId": interaction_id or self.interaction_id,
+            "action": _whole(action),
+            "interactionId": _whole(interaction_id or self.interaction_id),
             "sequenceNumber": sequence_number,
             "signalDetected": signal_detected,
             "privacyCompliant": not violations,
-            "region": self.region,
+            "region": _whole(self.region),
             "prev": self._prev,
         }
         if violations:
@@ -324,9 +324,13 @@ def _presentable(key: str, value: Any, redacted: list[str]) -> Any:
         if _PERSONAL.search(value):
             redacted.append(key)
             return "[redacted]"
-        # Lone surrogates cannot be written as UTF-8.
-        return value[:MAX_TEXT].encode(errors="replace").decode()
+        return _whole(value)
     return value
+
+
+def _whole(text: str) -> str:
+    """Cut, and without the halves of surrogate pairs that UTF-8 cannot say."""
+    return text[:MAX_TEXT].encode(errors="replace").decode()
 
 
 def _canonical(entry: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from ..errors import FormatError
 
-__all__ = ["LineFile", "read_lines", "replace_file", "sha256_of"]
+__all__ = ["LineFile", "read_lines", "replace_file", "sha256_of", "to_json"]
 
 BUFFER_OCTETS = 64 * 1024
 
@@ -44,7 +44,7 @@ class LineFile:
 
     def add(self, value: dict[str, Any]) -> None:
         """Take one JSON object; `flush` writes it.  Floats that JSON cannot hold (infinity, NaN) become null."""
-        line = msgspec.json.encode(value, enc_hook=_plain) + b"\n"
+        line = to_json(value) + b"\n"
         self._buffer.append(line)
         self._n_buffered += len(line)
         if self._n_buffered >= BUFFER_OCTETS:
@@ -99,9 +99,31 @@ class LineFile:
         return True
 
 
+def to_json(value: Any) -> bytes:
+    """Plain values as JSON.
+
+    What servers and array libraries hand in must not stop a recording: infinity and NaN become null, halves of
+    surrogate pairs question marks, numbers of other types numbers, and anything else its text.
+    """
+    try:
+        return msgspec.json.encode(value, enc_hook=_plain)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_whole(msgspec.to_builtins(value, enc_hook=_plain)))
+
+
 def _plain(value: Any) -> Any:
-    """A number of an array library as a number; anything else as its text."""
     return value.item() if hasattr(value, "item") else str(value)
+
+
+def _whole(value: Any) -> Any:
+    """The value with text that UTF-8 can say."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_whole(item) for item in value]
+    return value
 
 
 def read_lines(path: str | os.PathLike[str], *, max_lines: int = 1_000_000) -> list[dict[str, Any]]:
@@ -130,11 +152,18 @@ def read_lines(path: str | os.PathLike[str], *, max_lines: int = 1_000_000) -> l
 def replace_file(path: str | os.PathLike[str], octets: bytes) -> None:
     """Put a file in place as a whole: readers see the old one or the new one, also after a crash."""
     temporary = f"{os.fspath(path)}.tmp"
-    with open(temporary, "wb") as file:
-        file.write(octets)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(octets)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
 
 
 def sha256_of(path: str | os.PathLike[str]) -> tuple[str, int]:

@@ -11,7 +11,7 @@ import msgspec
 
 from ..errors import ConfigError, FormatError
 from ..types import Hole, Stats
-from .lines import LineFile, replace_file
+from .lines import LineFile, replace_file, to_json
 
 __all__ = ["Spans", "Timeline"]
 
@@ -220,7 +220,7 @@ class Timeline:
         OSError
             If it cannot be written.
         """
-        replace_file(path, msgspec.json.format(msgspec.json.encode(self._manifest()), indent=1) + b"\n")
+        replace_file(path, msgspec.json.format(to_json(self._manifest()), indent=1) + b"\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Timeline:

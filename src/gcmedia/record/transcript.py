@@ -12,7 +12,7 @@ import msgspec
 
 from ..errors import ConfigError, FormatError
 from ..types import Transcript
-from .lines import replace_file
+from .lines import replace_file, to_json
 
 __all__ = ["TranscriptLog"]
 
@@ -80,7 +80,7 @@ class TranscriptLog:
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
         """Write a JSON list, as a whole or not at all."""
-        replace_file(path, msgspec.json.format(msgspec.json.encode(self.as_list()), indent=1) + b"\n")
+        replace_file(path, msgspec.json.format(to_json(self.as_list()), indent=1) + b"\n")
 
     def write_vtt(self, path: str | os.PathLike[str]) -> None:
         """Write WebVTT, as a whole or not at all.

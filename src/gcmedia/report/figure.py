@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -53,6 +54,7 @@ HATCHES = {
     "idle": "||||",
 }
 STEPS_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
+FEW, MOST_EVENTS = 60, 200
 SPECTRUM_S = 20.0  # seconds of the before and after picture
 
 
@@ -223,8 +225,9 @@ def _percent(part: float, whole: float) -> str:
 
 
 def _runs(spans: Iterable[tuple[int, int]], n_samples: int) -> list[tuple[int, int]]:
-    """Spans as the page can show them: none under three pixels wide, those that touch then joined."""
-    least = max(1, 3 * n_samples // COLUMNS)
+    """Spans as the page can show them: a few at least three pixels wide, many one; those that touch then joined."""
+    spans = sorted(spans)
+    least = max(1, (3 if len(spans) <= FEW else 1) * n_samples // COLUMNS)
     joined: list[tuple[int, int]] = []
     for position, length in spans:
         end = max(position + length, position + least)
@@ -273,7 +276,8 @@ def _waves(ax: Axes, call: Call) -> None:
         _put(ax, -0.008, (low + high) / 2, name, ha="right", fontsize=10, **place)
     ax.set_ylabel("")
     if call.n_samples == 0:
-        _put(ax, 0.5, 0.5, "no audio", transform=ax.transAxes, ha="center", fontsize=14, color=THEME["quiet"])
+        _put(ax, 0.5, 0.75, "no audio", transform=ax.transAxes, ha="center", fontsize=14, color=THEME["quiet"])
+    _events(ax, call)
     _legend(ax, call, handles)
 
 
@@ -294,12 +298,41 @@ def _wave(
 def _holes(ax: Axes, call: Call, low: float, high: float) -> None:
     for cause in sorted({hole.cause for hole in call.timeline.holes}):
         spans = [(hole.position, hole.n_samples) for hole in call.timeline.holes if hole.cause == cause]
-        look = {"facecolor": THEME["hole"], "edgecolor": THEME["hatch"], "hatch": HATCHES.get(cause, "++++")}
+        look = _hole_look(cause)
         # Lost audio is mostly concealed; a ribbon along both edges leaves that to be seen.
         edge = 0.11 * (high - low)
         parts = [(low, low + edge), (high - edge, high)] if cause == "lost" else [(low, high)]
+        outline = 0.5 if len(spans) <= FEW else 0.0
         for part in parts:
-            _shade(ax, call, spans, *part, linewidth=0.5, zorder=4, **look)
+            _shade(ax, call, spans, part[0], part[1], linewidth=outline, zorder=4, **look)
+
+
+def _hole_look(cause: str) -> dict[str, Any]:
+    return {"facecolor": THEME["hole"], "edgecolor": THEME["hatch"], "hatch": HATCHES.get(cause, "++++")}
+
+
+def _events(ax: Axes, call: Call) -> None:
+    """A mark at the top for each event, with its kind where there is room."""
+    px_to_s = max(call.duration_s, 0.1) / COLUMNS
+    events = sorted(call.timeline.events[:MOST_EVENTS], key=_event_time)
+    free = [0.0, 0.0]  # where the labels of each row end
+    for index, event in enumerate(events):
+        at = _event_time(event)
+        ax.plot([at], [0.975], "v", color=THEME["ink"], markersize=6, transform=ax.get_xaxis_transform(), zorder=9)
+        kind = _plain(str(event.get("kind", "")))[:24]
+        end = at + (14 + 7 * len(kind)) * px_to_s
+        crowded = index + 1 < len(events) and _event_time(events[index + 1]) < end
+        row = 1 if crowded or at < free[0] else 0
+        if at >= free[row] and end < call.duration_s:
+            box = {"facecolor": THEME["paper"], "alpha": 0.75, "linewidth": 0, "pad": 1.5}
+            place = {"transform": ax.get_xaxis_transform(), "bbox": box, "zorder": 8}
+            _put(ax, at + 7 * px_to_s, 0.955 - 0.075 * row, kind, fontsize=8.5, **place)
+            free[row] = end
+
+
+def _event_time(event: dict[str, Any]) -> float:
+    value = event.get("time_s")
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _legend(ax: Axes, call: Call, handles: list[Patch]) -> None:
@@ -310,8 +343,7 @@ def _legend(ax: Axes, call: Call, handles: list[Patch]) -> None:
         handles.append(Patch(facecolor=THEME["concealed"], alpha=0.75, label="concealed"))
     for cause in sorted({hole.cause for hole in timeline.holes}):
         seconds = sum(hole.n_samples for hole in timeline.holes if hole.cause == cause) / rate
-        look = {"facecolor": THEME["hole"], "edgecolor": THEME["hatch"], "hatch": HATCHES.get(cause, "++++")}
-        handles.append(Patch(linewidth=0.5, label=f"{_plain(cause)[:16]} ({seconds:.2f} s)", **look))  # type: ignore[arg-type]
+        handles.append(Patch(linewidth=0.5, label=f"{_plain(cause)[:16]} ({seconds:.2f} s)", **_hole_look(cause)))
     ax.legend(
         handles=handles,
         loc="lower right",
@@ -436,7 +468,11 @@ def _spectra(figure: Figure, area: tuple[float, float], call: Call, window: tupl
         else:
             ax.set(xticks=[], yticks=[])
             _put(ax, 0.5, 0.5, "no audio", transform=ax.transAxes, ha="center", color=THEME["quiet"])
-        title = f"{name}, {label}" if clean is not None else f"{name}, raw (no cleaned track was recorded)"
+        if clean is None:
+            label = "raw (no cleaned track was recorded)"
+        title = f"{name}, {label}"
+        if index == 0 and length < call.n_samples:
+            title += f"   {clock_text(start / rate)} – {clock_text((start + length) / rate)}, marked under the waveform"
         ax.set_title(title, fontsize=10, color=THEME["ink"], loc="left", pad=5, parse_math=False)
         if index == 0:
             ax.set_ylabel("kHz")
@@ -523,16 +559,16 @@ class Lanes:
         rate, n_lanes = self.call.timeline.sample_rate, len(self._lanes)
         px_to_s = max(self.call.duration_s, 0.1) / COLUMNS
         free = dict.fromkeys(self._lanes, -1.0)
+        for index, lane in enumerate(self._lanes):
+            y = n_lanes - index
+            spans = [(entry.position, entry.n_samples) for entry in self.call.transcripts if self._lane(entry) == lane]
+            _shade(ax, self.call, spans, y - 0.30, y - 0.14, color=self._shade_of(lane), linewidth=0)
         for number, entry in enumerate(self.call.transcripts, 1):
-            lane = self._lane(entry)
-            y = n_lanes - self._lanes.index(lane)
-            start = entry.position / rate
-            length = max(entry.n_samples / rate, 2 * px_to_s)
-            colour = self._shade_of(lane)
-            ax.plot([start, start + length], [y - 0.22] * 2, color=colour, linewidth=4, solid_capstyle="butt")
-            if number <= self.LIST_ROWS * self.LIST_COLUMNS and start >= free[lane]:
+            lane, start = self._lane(entry), entry.position / rate
+            if start >= free[lane]:
+                y = n_lanes - self._lanes.index(lane)
                 _put(ax, start, y - 0.64, str(number), fontsize=8.5, clip_on=True)
-                free[lane] = start + 22 * px_to_s
+                free[lane] = start + (10 + 8 * len(str(number))) * px_to_s
 
     def _lay_out(self) -> list[tuple[Transcript, float, list[str]]] | None:
         """Each text with its left edge in pixels and its lines; None if one of them finds no room."""

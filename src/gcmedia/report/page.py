@@ -43,7 +43,7 @@ h1{font-size:1rem;margin:0;position:absolute;clip-path:inset(50%%);height:1px;ov
 h2{font-size:1.05rem;margin:2rem 0 .5rem}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%%,34rem),1fr));gap:0 2.5rem}
 .scroll{overflow-x:auto}
-table{border-collapse:collapse;width:100%%;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--quiet);padding:.2rem 0}
 th,td{text-align:left;vertical-align:top;padding:.28rem .8rem .28rem 0;border-bottom:1px solid var(--rule);
 overflow-wrap:anywhere}
@@ -155,7 +155,7 @@ def _accounting(call: Call) -> str:
 
 
 def _holes(call: Call) -> str:
-    holes, rate = call.timeline.holes, call.timeline.sample_rate
+    holes, rate = sorted(call.timeline.holes, key=lambda hole: hole.position), call.timeline.sample_rate
     if not holes:
         return "<h2>Holes</h2><p>None: every sample of the timeline was received or made up.</p>"
     rows = (

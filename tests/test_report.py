@@ -1,0 +1,206 @@
+"""The page of a call: drawn from the files alone, whatever they hold, and safe to open."""
+
+from __future__ import annotations
+
+import random
+import re
+import struct
+import subprocess
+import sys
+from array import array
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gcmedia.errors import FormatError
+from gcmedia.record import AuditPolicy, CallFolder
+from gcmedia.report import render_report
+from gcmedia.report.figure import THEME
+from gcmedia.report.page import DARK
+from gcmedia.types import Hole, MediaFormat, Transcript
+
+from .record.test_timeline import STATS
+
+NASTY = "<script>alert('x')</script> $\\frac{1}{$ & \" --> 日本 🙂 \ud800 </svg>"
+
+
+@dataclass
+class Frame:
+    channel: int
+    position: int
+    raw: array[int]
+    silent: bool
+    concealed: bool
+    level_dbov: float = -30.0
+    n_samples: int = 160
+
+    @property
+    def pcm(self) -> array[int]:
+        return self.raw
+
+
+def record(
+    path: Path,
+    *,
+    n_frames: int = 400,
+    channels: tuple[str, ...] = ("external", "internal"),
+    clean: bool = True,
+    conversation_id: str = "c-1",
+    said: int = 3,
+    text: str = "good morning",
+    series: bool = True,
+) -> CallFolder:
+    noise = random.Random(7)
+    folder = CallFolder(
+        path,
+        MediaFormat("PCMU", 8000, channels),
+        conversation_id=conversation_id,
+        clean=clean,
+        audit_policy=AuditPolicy(consent=True, purpose="quality"),
+    )
+    loud = [array("h", [noise.randint(-9000, 9000) for _ in range(160)]) for _ in range(8)]
+    for index in range(n_frames):
+        for channel in range(len(channels)):
+            silent = (index // 50 + channel) % 2 == 0
+            pcm = array("h", [0] * 160) if silent else loud[index % 8]
+            folder.frame(Frame(channel, index * 160, pcm, silent, index % 100 == 60), index * 0.02)
+        if series and index % 10 == 0:
+            more = {"jitter_ms": None if index == 20 else 2.0, "loss_rate": 0.01}
+            folder.sample({"position": index * 160, "depth": index % 7, "target": 5, **more})
+    for index in range(said):
+        at = index * n_frames * 160 // max(said, 1)
+        folder.transcript(Transcript(text, 0.9, at, 4000, channels[index % len(channels)]))
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page, as a browser would find them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.text = "".join(self.words)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", head[16:])
+    return width, height
+
+
+def test_a_page_of_a_whole_call(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    folder.hole(Hole(9600, 160, "lost"))
+    folder.hole(Hole(40000, 8000, "reconnect"))
+    folder.event("reconnect", 40000, attempts=2)
+    folder.close(STATS)
+    png, html = render_report(tmp_path)
+    assert (png, html) == (tmp_path / "report.png", tmp_path / "report.html")
+    assert png_size(png)[0] == 1600
+    page = Page(html.read_text())
+    for words in ("good morning", "reconnect", "attempts: 2", "balanced", STATS.identity(), "raw-internal.wav", "90 %"):
+        assert words in page.text, words
+    assert "the chain of" in page.text
+    assert "every line within the policy" in page.text
+    assert folder.timeline.files["raw-external.wav"]["sha256"] in page.text
+    assert page.text.count("1,000 ms") == 1
+
+
+def test_nothing_on_the_page_runs_or_is_fetched(tmp_path: Path) -> None:
+    folder = record(tmp_path, n_frames=60, conversation_id=NASTY, said=2, text=NASTY, channels=('a"><img src=x>', "b"))
+    folder.event("reconnect", 0, reason="</td><script>alert(1)</script>")
+    folder.hole(Hole(0, 160, "<i>lost</i>"))
+    folder.close(STATS)
+    html = render_report(tmp_path)[1].read_text()
+    page = Page(html)
+    assert not {"script", "iframe", "object", "embed", "link", "base", "form", "b", "i", "audio"} & set(page.tags)
+    assert "<script>alert('x')</script>" in page.text
+    assert "</td><script>alert(1)</script>" in page.text
+    for name, value in page.attributes:
+        assert not name.startswith("on")
+        if name in ("src", "href", "xlink:href"):
+            assert value.startswith(("#", "data:image/png;base64,")), value[:80]
+    assert not re.search(r"url\((?!#)", html)
+    assert "default-src 'none'" in html
+    assert "prefers-color-scheme:dark" in html
+    drawing = html[html.index("<svg") : html.index("</svg>")]
+    assert "var(--first)" in drawing
+    assert not [colour for colour in THEME.values() if colour in drawing]  # each has its counterpart in the dark
+    assert THEME.keys() == DARK.keys()
+    assert len(set(THEME.values())) == len(THEME)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param({"channels": ("mixed",)}, "mixed", id="mono"),
+        pytest.param({"n_frames": 0, "said": 0, "series": False}, "Nothing was transcribed", id="empty"),
+        pytest.param({"clean": False, "said": 0, "n_frames": 100}, "No packet counters", id="raw only"),
+        pytest.param({"said": 300, "text": "word " * 40}, "word word", id="many words"),
+        pytest.param({"channels": ("a", "b", "c"), "n_frames": 1}, "good morning", id="one frame of three"),
+    ],
+)
+def test_every_kind_of_call_is_drawn(tmp_path: Path, options: dict[str, object], words: str) -> None:
+    record(tmp_path, **options).close()  # type: ignore[arg-type]
+    png, html = render_report(tmp_path)
+    assert png_size(png)[0] == 1600
+    assert words in Page(html.read_text()).text
+
+
+def test_a_call_that_was_cut_off_is_drawn_from_what_is_there(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    folder.hole(Hole(9600, 160, "lost"))
+    folder.flush(100.0)
+    page = Page(render_report(tmp_path)[1].read_text())
+    assert "good morning" in page.text
+    assert "was not finished" in page.text
+    folder.close()
+
+
+def test_a_broken_trail_and_counters_that_do_not_balance_are_shown(tmp_path: Path) -> None:
+    record(tmp_path, n_frames=60).close(replace(STATS, packets_played=89))
+    trail = tmp_path / "audit.jsonl"
+    trail.write_bytes(trail.read_bytes().replace(b'"frames":120', b'"frames":121'))
+    page = Page(render_report(tmp_path)[1].read_text())
+    assert "does not balance" in page.text
+    assert "the chain does not hold: line 2 was changed" in page.text
+
+
+def test_a_folder_without_a_call_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="holds no call"):
+        render_report(tmp_path)
+    record(tmp_path / "call", n_frames=10).close()
+    (tmp_path / "call" / "raw-external.wav").write_bytes(b"RIFF")
+    with pytest.raises(FormatError, match=r"raw-external\.wav: no WAV file"):
+        render_report(tmp_path / "call")
+
+
+def test_nothing_but_the_report_loads_the_plotting_library() -> None:
+    code = "import sys, gcmedia.record; assert not {'matplotlib', 'numpy', 'httpx', 'websockets'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys, gcmedia.report; assert 'matplotlib.pyplot' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_an_hour_is_drawn(tmp_path: Path) -> None:
+    folder = record(tmp_path, n_frames=180_000, said=400)
+    for index in range(0, 180_000, 300):
+        folder.hole(Hole(index * 160, 160, "lost"))
+    folder.close()
+    png, html = render_report(tmp_path)
+    assert png_size(png)[0] == 1600
+    assert html.stat().st_size < 5_000_000
