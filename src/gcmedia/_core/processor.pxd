@@ -24,9 +24,11 @@ cdef class Channel:
     cdef int16_t *clean                 # NULL when nothing cleans
     cdef uint8_t *made_up               # per raw sample: 1 when it was not received
     cdef Py_ssize_t room                # samples that each of them can hold
-    cdef Py_ssize_t n_raw, n_clean
+    cdef Py_ssize_t raw_start, n_raw    # what is held begins at raw_start; made_up goes with it
+    cdef Py_ssize_t clean_start, n_clean
+    cdef int16_t *raw_end(self) noexcept nogil
     cdef bint _ensure_room(self, Py_ssize_t n_samples) noexcept nogil
-    cdef void _clean(self, Py_ssize_t n_new) noexcept nogil
+    cdef void _append(self, Py_ssize_t n_new, bint made_up) noexcept nogil
 
 cdef class Processor:
     cdef readonly str encoding

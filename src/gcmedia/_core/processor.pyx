@@ -41,13 +41,25 @@ cdef class Channel:
         free(self.clean)
         free(self.made_up)
 
+    cdef inline int16_t *raw_end(self) noexcept nogil:
+        return self.raw + self.raw_start + self.n_raw
+
     cdef bint _ensure_room(self, Py_ssize_t n_samples) noexcept nogil:
-        """Make room for so many samples more."""
+        """Make room for so many samples more; False when memory is out."""
         cdef Py_ssize_t needed = self.n_raw + n_samples
         cdef void *larger
+        if self.raw_start + needed <= self.room and self.clean_start + self.n_clean + n_samples <= self.room:
+            return True
+        if self.raw_start:
+            memmove(self.raw, self.raw + self.raw_start, self.n_raw * sizeof(int16_t))
+            memmove(self.made_up, self.made_up + self.raw_start, self.n_raw)
+            self.raw_start = 0
+        if self.clean_start:
+            memmove(self.clean, self.clean + self.clean_start, self.n_clean * sizeof(int16_t))
+            self.clean_start = 0
         if needed <= self.room:
             return True
-        needed += needed // 4
+        needed += needed // 2
         larger = realloc(self.raw, needed * sizeof(int16_t))
         if larger == NULL:
             return False
@@ -64,10 +76,12 @@ cdef class Channel:
         self.room = needed
         return True
 
-    cdef void _clean(self, Py_ssize_t n_new) noexcept nogil:
-        """Pass the newest raw samples through gate and compressor."""
-        cdef const int16_t *src = self.raw + self.n_raw - n_new
-        cdef int16_t *dst = self.clean + self.n_clean
+    cdef void _append(self, Py_ssize_t n_new, bint made_up) noexcept nogil:
+        """Take the samples written at `raw_end`: mark them, and pass them through gate and compressor."""
+        cdef const int16_t *src = self.raw_end()
+        cdef int16_t *dst = self.clean + self.clean_start + self.n_clean
+        memset(self.made_up + self.raw_start + self.n_raw, made_up, n_new)
+        self.n_raw += n_new
         if self.clean == NULL:
             return
         if self.gate is not None:
@@ -153,7 +167,7 @@ cdef class Processor:
             channel = <Channel>self.channels[i]
             if not channel._ensure_room(n_samples):
                 raise MemoryError()
-            pcm = self.scratch if self.n_channels > 1 else channel.raw + channel.n_raw
+            pcm = self.scratch if self.n_channels > 1 else channel.raw_end()
             if i == 0:
                 if self.code == PCMU:
                     ulaw_to_int16(octets, pcm, n_all)
@@ -164,12 +178,10 @@ cdef class Processor:
                 else:
                     l16le_to_int16(octets, pcm, n_all)
             if self.n_channels > 1:
-                pcm = channel.raw + channel.n_raw
+                pcm = channel.raw_end()
                 deinterleave(self.scratch, pcm, n_samples, i, self.n_channels)
             channel.concealer.good(pcm, n_samples)
-            memset(channel.made_up + channel.n_raw, 0, n_samples)
-            channel.n_raw += n_samples
-            channel._clean(n_samples)
+            channel._append(n_samples, False)
         self.concealing = False
         self._taken(n_samples)
         return 0
@@ -184,15 +196,13 @@ cdef class Processor:
             channel = <Channel>self.channels[i]
             if not channel._ensure_room(n_samples):
                 raise MemoryError()
-            pcm = channel.raw + channel.n_raw
+            pcm = channel.raw_end()
             if conceal:
                 silent &= channel.concealer.fill(pcm, n_samples)
             else:
                 memset(pcm, 0, n_samples * sizeof(int16_t))
                 channel.concealer.clear()
-            memset(channel.made_up + channel.n_raw, 1, n_samples)
-            channel.n_raw += n_samples
-            channel._clean(n_samples)
+            channel._append(n_samples, True)
         if conceal:
             self.concealed_samples += n_samples
             self.silent_concealed_samples += n_samples if silent else 0
@@ -211,8 +221,8 @@ cdef class Processor:
             self.to_drop -= drop
             for i in range(self.n_channels):
                 channel = <Channel>self.channels[i]
+                channel.clean_start += drop
                 channel.n_clean -= drop
-                memmove(channel.clean, channel.clean + drop, channel.n_clean * sizeof(int16_t))
 
     cdef int end(self) except -1:
         """No more will come: draw what the gate still holds; the last frame may be short."""
@@ -240,26 +250,28 @@ cdef class Processor:
         cdef Channel channel = <Channel>self.channels[self.next_channel]
         cdef int n = <int>min(<int64_t>self.frame_samples, self.n_in - self.n_out)
         cdef Frame frame = Frame.__new__(Frame)
-        cdef int i, made_up = 0
+        cdef const int16_t *raw = channel.raw + channel.raw_start
+        cdef const uint8_t *made_up = channel.made_up + channel.raw_start
+        cdef int i
         frame.channel = self.next_channel
         frame.position = self.n_out
         frame.n_samples = n
         frame.sample_rate = self.sample_rate
-        frame.silent = channel.silence.push_frame(channel.raw, n)
+        frame.silent = channel.silence.push_frame(raw, n)
         frame.level_dbov = channel.silence.level_dbov
         for i in range(n):
-            made_up += channel.made_up[i]
-        frame.concealed_samples = made_up
-        frame.raw_octets = PyBytes_FromStringAndSize(<char *>channel.raw, n * sizeof(int16_t))
+            frame.concealed_samples += made_up[i]
+        frame.raw_octets = PyBytes_FromStringAndSize(<const char *>raw, n * sizeof(int16_t))
+        channel.raw_start += n
         channel.n_raw -= n
-        memmove(channel.raw, channel.raw + n, channel.n_raw * sizeof(int16_t))
-        memmove(channel.made_up, channel.made_up + n, channel.n_raw)
         if channel.clean == NULL:
             frame.pcm_octets = frame.raw_octets
         else:
-            frame.pcm_octets = PyBytes_FromStringAndSize(<char *>channel.clean, n * sizeof(int16_t))
+            frame.pcm_octets = PyBytes_FromStringAndSize(
+                <const char *>(channel.clean + channel.clean_start), n * sizeof(int16_t)
+            )
+            channel.clean_start += n
             channel.n_clean -= n
-            memmove(channel.clean, channel.clean + n, channel.n_clean * sizeof(int16_t))
         self.next_channel += 1
         if self.next_channel == self.n_channels:
             self.next_channel = 0

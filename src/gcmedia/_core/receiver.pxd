@@ -38,6 +38,7 @@ cdef class Receiver:
     cdef list undetermined                  # (packet, now), at most detector.n_patience
     cdef double samples_per_tick
     cdef double max_hole                    # samples
+    cdef int64_t max_ready                  # samples that may wait for `frames`
     cdef bint paused
     cdef bint ended
     cdef bint reconnecting                  # restarted, and no packet since
@@ -51,7 +52,8 @@ cdef class Receiver:
     cdef double last_arrival
     cdef int last_samples
     cdef bint varied                        # packets of different lengths have been seen
-    cdef int64_t pending_jump               # samples; waits for the next packet to confirm it
+    cdef double pending_jump                # samples; waits for the next packet to confirm it, 0 for none
+    cdef bint slipped                       # the packet's timestamp is not to be believed
     cdef int64_t timestamp_jumps
     # The hole that is being filled
     cdef int64_t hole_left
@@ -74,7 +76,10 @@ cdef class Receiver:
     cdef void _place(self) noexcept nogil
     cdef void _place_packet(self, Slot *slot) noexcept nogil
     cdef int64_t _hole_before(self, Slot *slot, uint8_t *cause) noexcept nogil
-    cdef bint _next_agrees(self, Slot *slot) noexcept nogil
+    cdef int _next_agrees(self, Slot *slot) noexcept nogil
+    cdef int64_t _jump(self, Slot *slot, double jump, double tolerance, uint8_t *cause) noexcept nogil
+    cdef int _drain_ring(self) except -1
+    cdef bint _arrival_agrees(self, Slot *slot, double step) noexcept nogil
     cdef void _add_hole(self, int64_t position, int64_t n_samples, uint8_t cause) noexcept nogil
     cdef void _add_anchor(self, int64_t timestamp, int64_t position) noexcept nogil
     cdef bint _feed(self) except -1

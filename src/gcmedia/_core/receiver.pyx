@@ -64,6 +64,8 @@ cdef class Receiver:
         ``"repeat"`` or ``"silence"``: what fills the place of a packet that never came.
     max_hole_s : float
         Longest hole that a timestamp can open; a longer jump is counted and ignored.
+    max_ready_s : float
+        Audio that may wait for `frames`; when nobody takes it, later packets are discarded, and counted.
 
     Raises
     ------
@@ -81,11 +83,13 @@ cdef class Receiver:
     def __cinit__(self, str encoding="PCMU", int sample_rate=8000, str layout="padded16", gate=None, *,
                   compressor=None, silence=None, jitter=None, int n_channels=1, int packet_ms=20,
                   int max_packet_ms=200, double timestamp_rate=1000.0, str conceal="repeat",
-                  double max_hole_s=3600.0):
+                  double max_hole_s=3600.0, double max_ready_s=60.0):
         if not 1 <= packet_ms <= max_packet_ms <= 1000:
             raise ValueError(f"packet_ms is {packet_ms} and max_packet_ms {max_packet_ms}, not 1 <= both <= 1000")
-        if not max_hole_s >= 0:
-            raise ValueError(f"max_hole_s is {max_hole_s} s, less than 0")
+        if not 0 <= max_hole_s <= 86_400 * 365:
+            raise ValueError(f"max_hole_s is {max_hole_s} s, not in [0, {86_400 * 365}]")
+        if not 0 <= max_ready_s <= 86_400:
+            raise ValueError(f"max_ready_s is {max_ready_s} s, not in [0, 86400]")
         self.layout_code = <Layout>layout_code(layout)
         if self.layout_code == UNKNOWN:
             self.detector = _LayoutDetector()
@@ -102,6 +106,7 @@ cdef class Receiver:
         )
         self.samples_per_tick = sample_rate / timestamp_rate
         self.max_hole = max_hole_s * sample_rate
+        self.max_ready = <int64_t>(max_ready_s * sample_rate)
 
     # Packets in
 
@@ -137,6 +142,15 @@ cdef class Receiver:
             self.reconnecting &= self.jitter.validator.restarting
         self.jitter.release(now)
         self._place()
+        if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
+            self._drain_ring()
+        return 0
+
+    cdef int _drain_ring(self) except -1:
+        """Nobody takes frames: decode ahead, up to the bound, so that the ring has room."""
+        while self.jitter.read < self.placed and self.processor.n_in - self.processor.n_out < self.max_ready:
+            if not self._feed():
+                break
         return 0
 
     cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) except -1:
@@ -275,14 +289,19 @@ cdef class Receiver:
         anchor.position = position
         self.n_anchors += 1
 
-    cdef bint _next_agrees(self, Slot *slot) noexcept nogil:
-        """Whether the packet after this one is there and its timestamp goes on from here."""
+    cdef int _next_agrees(self, Slot *slot) noexcept nogil:
+        """Whether the timestamp of the packet behind this one goes on from here; -1 when it is not there."""
         cdef Slot *following = self.jitter.slot_at(slot.place + 1)
         cdef double step
         if following == NULL:
-            return False
+            return -1
         step = <double>(<int64_t>(<uint64_t>following.timestamp - <uint64_t>slot.timestamp)) * self.samples_per_tick
         return fabs(step - slot.n_samples) <= slot.n_samples
+
+    cdef bint _arrival_agrees(self, Slot *slot, double step) noexcept nogil:
+        """Whether about as much time has passed between the arrivals as between the timestamps, in samples."""
+        cdef double waited = (slot.arrival - self.last_arrival) * self.processor.sample_rate
+        return fabs(waited - step) <= 0.25 * step
 
     cdef int64_t _hole_before(self, Slot *slot, uint8_t *cause) noexcept nogil:
         """Length of the hole between the last packet and this one, in samples, and its cause."""
@@ -292,7 +311,7 @@ cdef class Receiver:
         cdef double by_sequence = <double>missing * self.last_samples
         cdef double tolerance = 2.0 * self.last_samples
         cdef bint possible = 0.0 <= by_timestamp <= self.max_hole
-        cdef double by_arrival, jump
+        cdef double by_arrival
         cause[0] = CAUSE_RECONNECT if slot.flags & SLOT_RECONNECT else CAUSE_LOST
         if slot.flags & SLOT_DISCARD:
             cause[0] = CAUSE_PAUSED
@@ -307,30 +326,43 @@ cdef class Receiver:
         if missing:
             if self.varied or slot.flags & (SLOT_CUT | SLOT_RECONNECT):
                 return llround(by_timestamp if possible else by_sequence)
-            if fabs(by_timestamp - by_sequence) > tolerance and possible and self._next_agrees(slot):
+            if fabs(by_timestamp - by_sequence) > tolerance:
                 self.timestamp_jumps += 1
-                return llround(by_timestamp)
+                if possible and self._next_agrees(slot) == 1:
+                    return llround(by_timestamp)
+                self.slipped = True
             return llround(by_sequence)
-
-        # Nothing is missing: a jump means that the sender was idle, if it is no slip of one packet.
-        jump = by_timestamp
         if slot.flags & SLOT_RECONNECT:
-            return llround(jump) if possible and jump > 0 else 0
-        if self.pending_jump and fabs(jump) <= tolerance:
-            cause[0] = CAUSE_PAUSED if slot.flags & SLOT_DISCARD else CAUSE_IDLE
-            return self.pending_jump
+            return llround(by_timestamp) if possible else 0
+        return self._jump(slot, by_timestamp, tolerance, cause)
+
+    cdef int64_t _jump(self, Slot *slot, double jump, double tolerance, uint8_t *cause) noexcept nogil:
+        """Length of the hole before a packet that follows in sequence, but perhaps not in time.
+
+        The sender was idle, or its clock was set, if another packet or the time of arrival confirms it; else one
+        packet's timestamp has slipped and is not believed.
+        """
+        cdef bint confirmed
+        cdef int agrees
         if fabs(jump) <= tolerance:
+            self.pending_jump = 0
             return 0
-        self.timestamp_jumps += 1
-        if not possible:
+        confirmed = self.pending_jump != 0 and fabs(jump - self.pending_jump) <= tolerance
+        self.pending_jump = 0
+        if not confirmed:
+            self.timestamp_jumps += 1
+            agrees = self._next_agrees(slot)
+            confirmed = agrees == 1 or (jump > 0 and self._arrival_agrees(slot, jump + self.last_samples))
+            if not confirmed:
+                self.slipped = True
+                if agrees == -1:
+                    self.pending_jump = jump
+                return 0
+        if not 0 <= jump <= self.max_hole:
             return 0
-        if self._next_agrees(slot):
-            cause[0] = CAUSE_PAUSED if slot.flags & SLOT_DISCARD else CAUSE_IDLE
-            return llround(jump)
-        if self.jitter.slot_at(slot.place + 1) == NULL:
-            self.pending_jump = llround(jump)
-            return -1                       # ask the next packet
-        return 0
+        if cause[0] != CAUSE_PAUSED:
+            cause[0] = CAUSE_IDLE
+        return llround(jump)
 
     cdef void _place_packet(self, Slot *slot) noexcept nogil:
         """Lay one packet on the timeline, behind the hole that precedes it."""
@@ -340,11 +372,8 @@ cdef class Receiver:
         if self.has_last:
             if slot.n_samples != self.last_samples:
                 self.varied = True
+            self.slipped = False
             hole = self._hole_before(slot, &cause)
-            if hole < 0:
-                hole = 0
-            else:
-                self.pending_jump = 0
         slot.hole_samples = hole
         slot.hole_cause = cause
         self._add_hole(self.position_end, hole, cause)
@@ -353,7 +382,10 @@ cdef class Receiver:
             self._add_anchor(slot.timestamp, self.position_end)
         if slot.flags & SLOT_DISCARD:
             self._add_hole(self.position_end, slot.n_samples, CAUSE_PAUSED)
-        self.last_timestamp = slot.timestamp
+        if self.has_last and self.slipped:
+            self.last_timestamp += llround((self.last_samples + hole) / self.samples_per_tick)
+        else:
+            self.last_timestamp = slot.timestamp
         self.last_position = self.position_end
         self.last_arrival = slot.arrival
         self.last_samples = slot.n_samples
