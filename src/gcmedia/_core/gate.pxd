@@ -19,7 +19,7 @@ cdef class Framing:
 cdef struct GateState:                      # one block of memory, what a hop touches and nothing else
     int position                            # samples taken since the last hop
     int n_hops                              # since the present minimum search began
-    bint started                            # a frame with sound in it has come
+    int n_warm                              # frames with sound in them so far, until there are enough
     float *history                          # size: the newest frame's samples
     float *tail                             # hop: second half of the last frame's synthesis
     float *ready                            # hop: what goes out next
