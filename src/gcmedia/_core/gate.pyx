@@ -30,7 +30,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from gcmedia._core.approx cimport saturate
 from gcmedia._core.buffer cimport borrow_samples, borrow_samples_out
-from gcmedia._core.fft cimport RealFFT, shared_fft
+from gcmedia._core.fft cimport shared_fft
 
 from dataclasses import replace
 
@@ -56,8 +56,8 @@ cdef float SPEECH_SHARE = <float>0.96934656             # ratio / (1 + ratio)
 cdef float NOISE_KEPT = <float>0.85                     # per hop
 cdef float PRESENCE_KEPT = <float>0.93
 cdef float PRESENCE_STUCK = <float>0.99
-cdef float POWER_KEPT = <float>0.85
-cdef float MINIMUM_BIAS = <float>4.0                    # noise is at most so many times its minimum
+cdef float POWER_KEPT = <float>0.7
+cdef float MINIMUM_BIAS = <float>8.0                    # noise is at most so many times its minimum
 # Decision-directed weight of the last frame: less where speech is likely, so that its onsets come through, more
 # where it is not, so that noise stays even.
 cdef float RATIO_KEPT = <float>0.98
@@ -169,33 +169,38 @@ cdef void _warm_up(Framing framing, GateState *state, const float *power, float 
     state.n_warm += 1
 
 
-cdef void _track_noise(Framing framing, GateState *state, const float *power, float floor_power,
-                       float *chance) noexcept nogil:
-    cdef float[MAX_BINS] widest
-    cdef float p, estimate, noise, most, before, after
-    cdef int k, n_bins = framing.n_bins, reach = framing.reach
-    for k in range(n_bins):
+cdef void _search_minimum(Framing framing, GateState *state, const float *power) noexcept nogil:
+    cdef float now
+    cdef int k
+    for k in range(framing.n_bins):
         state.smoothed[k] = POWER_KEPT * state.smoothed[k] + (<float>1.0 - POWER_KEPT) * power[k]
     state.n_hops += 1
     if state.n_hops < SEARCH_HOPS:
-        for k in range(n_bins):
-            p = state.smoothed[k]
-            state.candidate[k] = state.candidate[k] if state.candidate[k] < p else p
-            state.minimum[k] = state.minimum[k] if state.minimum[k] < p else p
+        for k in range(framing.n_bins):
+            now = state.smoothed[k]
+            state.candidate[k] = state.candidate[k] if state.candidate[k] < now else now
+            state.minimum[k] = state.minimum[k] if state.minimum[k] < now else now
     else:
-        for k in range(n_bins):
-            p = state.smoothed[k]
-            state.minimum[k] = state.candidate[k] if state.candidate[k] < p else p
-            state.candidate[k] = p
+        for k in range(framing.n_bins):
+            now = state.smoothed[k]
+            state.minimum[k] = state.candidate[k] if state.candidate[k] < now else now
+            state.candidate[k] = now
         state.n_hops = 0
 
+
+cdef void _track_noise(Framing framing, GateState *state, const float *power, float floor_power,
+                       float *chance) noexcept nogil:
+    """Move the noise towards what is no speech; ``chance`` is the probability of speech in each bin."""
+    cdef float[MAX_BINS] broad
+    cdef float p, estimate, noise, most, before, after
+    cdef int k, n_bins = framing.n_bins, reach = framing.reach
     # A tone fills some bins; what also fills those beside them is broadband.
     for k in range(n_bins):
         before = state.minimum[k - reach] if k >= reach else state.minimum[k]
         after = state.minimum[k + reach] if k + reach < n_bins else state.minimum[k]
         most = state.minimum[k]
         most = most if most < before else before
-        widest[k] = most if most < after else after
+        broad[k] = most if most < after else after
 
     for k in range(n_bins):
         noise = state.noise[k]
@@ -206,7 +211,7 @@ cdef void _track_noise(Framing framing, GateState *state, const float *power, fl
         estimate = p * noise + (<float>1.0 - p) * power[k]
         noise = NOISE_KEPT * noise + (<float>1.0 - NOISE_KEPT) * estimate
         noise = noise if noise > state.minimum[k] else state.minimum[k]
-        most = MINIMUM_BIAS * widest[k]
+        most = MINIMUM_BIAS * broad[k]
         most = most if most > floor_power else floor_power
         noise = noise if noise < most else most
         state.noise[k] = noise if noise > TINY else TINY
@@ -259,6 +264,8 @@ cdef void _hop(Framing framing, const GateLevels *levels, GateState *state) noex
     for k in range(n_bins):
         power[k] = re[k] * re[k] + im[k] * im[k]
         loudest = power[k] if power[k] > loudest else loudest
+    if state.n_warm == WARM_HOPS:
+        _search_minimum(framing, state, power)
     # Digital silence is no sample of the noise: a pause in the sending must not make the line's own noise speech.
     if loudest > TINY:
         if state.n_warm < WARM_HOPS:
