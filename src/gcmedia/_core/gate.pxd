@@ -4,7 +4,7 @@ from libc.stdint cimport int16_t
 
 from gcmedia._core.fft cimport RealFFT
 
-cdef class Framing:
+cdef class _Framing:
     """What is the same for all gates of a sample rate: frame, hop, windows, transform.  Constant once made."""
 
     cdef int size                           # samples of a frame, about 40 ms
@@ -46,7 +46,7 @@ cdef class SpectralGate:
 
     cdef bint _spectral
     cdef int _sample_size                   # octets of the last sample that came, for flush
-    cdef Framing _framing                   # None for kind="sample"
+    cdef _Framing _framing                   # None for kind="sample"
     cdef GateLevels _levels
     cdef GateState _state
     cdef float *_memory                     # all arrays of the state

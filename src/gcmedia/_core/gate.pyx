@@ -69,7 +69,7 @@ cdef dict _framings = {}
 
 
 @cython.final
-cdef class Framing:
+cdef class _Framing:
     def __cinit__(self, int sample_rate):
         cdef int n, rise
         cdef double total = 0.0
@@ -112,11 +112,11 @@ cdef int _smooth_size(int least):
         size += 2
 
 
-cdef Framing _framing_for(int sample_rate):
+cdef _Framing _framing_for(int sample_rate):
     """The same object for all gates of a rate; beyond MAX_FRAMINGS rates, no longer shared."""
     framing = _framings.get(sample_rate)
     if framing is None:
-        framing = Framing(sample_rate)
+        framing = _Framing(sample_rate)
         if len(_framings) < MAX_FRAMINGS:
             _framings[sample_rate] = framing
     return framing
@@ -150,7 +150,7 @@ cdef float _lsa_gain(float ratio, float posterior) noexcept nogil:
     return wiener if wiener < <float>1.0 else <float>1.0
 
 
-cdef void _warm_up(Framing framing, GateState *state, const float *power, float floor_power,
+cdef void _warm_up(_Framing framing, GateState *state, const float *power, float floor_power,
                    float *chance) noexcept nogil:
     """Take the mean of the first whole frames for noise, as far as the floor allows, and doubt nothing yet."""
     cdef float share = <float>1.0
@@ -169,7 +169,7 @@ cdef void _warm_up(Framing framing, GateState *state, const float *power, float 
     state.n_warm += 1
 
 
-cdef void _search_minimum(Framing framing, GateState *state, const float *power) noexcept nogil:
+cdef void _search_minimum(_Framing framing, GateState *state, const float *power) noexcept nogil:
     cdef float now
     cdef int k
     for k in range(framing.n_bins):
@@ -188,7 +188,7 @@ cdef void _search_minimum(Framing framing, GateState *state, const float *power)
         state.n_hops = 0
 
 
-cdef void _track_noise(Framing framing, GateState *state, const float *power, float floor_power,
+cdef void _track_noise(_Framing framing, GateState *state, const float *power, float floor_power,
                        float *chance) noexcept nogil:
     """Move the noise towards what is no speech; ``chance`` is the probability of speech in each bin."""
     cdef float[MAX_BINS] broad
@@ -226,7 +226,7 @@ cdef void _blur(const float *x, float *y, int n) noexcept nogil:
     y[n - 1] = y[n - 2] = y[n - 3]
 
 
-cdef void _find_gains(Framing framing, GateState *state, const float *power, const float *chance,
+cdef void _find_gains(_Framing framing, GateState *state, const float *power, const float *chance,
                       float least_gain, float *gain) noexcept nogil:
     cdef float[MAX_BINS] raw, near
     cdef float posterior, ratio, excess, kept
@@ -249,7 +249,7 @@ cdef void _find_gains(Framing framing, GateState *state, const float *power, con
     gain[last] = <float>0.5 * (raw[last] + raw[last - 1])
 
 
-cdef void _hop(Framing framing, const GateLevels *levels, GateState *state) noexcept nogil:
+cdef void _hop(_Framing framing, const GateLevels *levels, GateState *state) noexcept nogil:
     """Work on the frame that is complete now: ``ready`` is the next hop of output, 2 * hop samples late."""
     cdef float[MAX_FRAME] frame
     cdef float[MAX_BINS] re, im, power, chance, gain
