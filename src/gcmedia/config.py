@@ -36,7 +36,9 @@ class GateConfig:
         ``"spectral"`` is a short-time Fourier gate with a noise floor per bin; ``"sample"`` scales each sample
         whose own amplitude is under the floor, as the tutorials do.
     floor_db : float
-        dB below full scale, -60 to 0.  Nothing louder than this, per bin or sample, is taken for noise unasked.
+        dB relative to full scale, -60 to 0, of a sample's magnitude or of a sine centred in a bin.  Samples over it
+        are left alone.  Bins over it hold no noise, unless the sound has gone on without a pause for more than a
+        second over 100 Hz to either side too; so a steady tone far over the floor passes, however long.
     reduction_db : float
         How far noise is turned down, 0 to 60 dB.
     """

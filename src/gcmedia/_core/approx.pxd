@@ -24,7 +24,7 @@ cdef inline float log2_of(float x) noexcept nogil:
     """Logarithm to base 2 of a positive, normal x; error below 4e-6, exact at powers of 2."""
     cdef int32_t bits = bits_of(x)
     cdef int32_t exponent = (bits - 0x3F3504F3) >> 23       # mantissa in [sqrt(1/2), sqrt(2))
-    cdef float t = float_of(bits - (exponent << 23)) - <float>1.0
+    cdef float t = float_of(bits - exponent * 0x800000) - <float>1.0
     cdef float p = <float>-0.20685813
     p = p * t + <float>0.31840712
     p = p * t + <float>-0.36641327

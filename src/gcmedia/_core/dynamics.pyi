@@ -1,10 +1,7 @@
-from typing import Self, TypeVar, final, overload
+from typing import Self, final, overload
 
-from typing_extensions import Buffer
-
+from gcmedia._core.buffer import _Out, _Readable
 from gcmedia.config import CompressorConfig
-
-_Out = TypeVar("_Out", bound=Buffer)
 
 @final
 class Compressor:
@@ -29,7 +26,7 @@ class Compressor:
     @property
     def makeup_db(self) -> float: ...
     @overload
-    def process(self, pcm: Buffer, out: None = None) -> bytes: ...
+    def process(self, pcm: _Readable, out: None = None) -> bytes: ...
     @overload
-    def process(self, pcm: Buffer, out: _Out) -> _Out: ...
+    def process(self, pcm: _Readable, out: _Out) -> _Out: ...
     def reset(self) -> None: ...

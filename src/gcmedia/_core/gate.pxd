@@ -4,7 +4,7 @@ from libc.stdint cimport int16_t
 
 from gcmedia._core.fft cimport RealFFT
 
-cdef class Framing:
+cdef class _Framing:
     """What is the same for all gates of a sample rate: frame, hop, windows, transform.  Constant once made."""
 
     cdef int size                           # samples of a frame, about 40 ms
@@ -19,7 +19,7 @@ cdef class Framing:
 cdef struct GateState:                      # one block of memory, what a hop touches and nothing else
     int position                            # samples taken since the last hop
     int n_hops                              # since the present minimum search began
-    bint started                            # a frame with sound in it has come
+    int n_warm                              # frames with sound in them so far, until there are enough
     float *history                          # size: the newest frame's samples
     float *tail                             # hop: second half of the last frame's synthesis
     float *ready                            # hop: what goes out next
@@ -46,7 +46,7 @@ cdef class SpectralGate:
 
     cdef bint _spectral
     cdef int _sample_size                   # octets of the last sample that came, for flush
-    cdef Framing _framing                   # None for kind="sample"
+    cdef _Framing _framing                   # None for kind="sample"
     cdef GateLevels _levels
     cdef GateState _state
     cdef float *_memory                     # all arrays of the state

@@ -1,10 +1,7 @@
-from typing import Self, TypeVar, final, overload
+from typing import Self, final, overload
 
-from typing_extensions import Buffer
-
+from gcmedia._core.buffer import _Out, _Readable
 from gcmedia.config import GateConfig
-
-_Out = TypeVar("_Out", bound=Buffer)
 
 @final
 class SpectralGate:
@@ -24,8 +21,8 @@ class SpectralGate:
     @property
     def delay_samples(self) -> int: ...
     @overload
-    def process(self, pcm: Buffer, out: None = None) -> bytes: ...
+    def process(self, pcm: _Readable, out: None = None) -> bytes: ...
     @overload
-    def process(self, pcm: Buffer, out: _Out) -> _Out: ...
+    def process(self, pcm: _Readable, out: _Out) -> _Out: ...
     def flush(self) -> bytes: ...
     def reset(self) -> None: ...

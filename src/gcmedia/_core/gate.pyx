@@ -11,12 +11,13 @@ analysis-synthesis system, EUSIPCO 2007).
 
 Noise per bin is what the presence of speech does not explain (T. Gerkmann and R. C. Hendriks, Unbiased MMSE-based
 noise power estimation, IEEE TASLP 20(4), 2012), kept between two bounds.  It is no less than the least smoothed
-power of the last 0.75 to 1.5 s, so that a rise of the noise is followed.  And it is no more than the floor of the
+power of the last 1.2 to 2.4 s, so that a rise of the noise is followed.  And it is no more than the floor of the
 settings, or, where that is more, a small multiple of the least power over the neighbouring 100 Hz on both sides in
-that time: loud sound is noise only if it has not paused for 0.75 s and is no single tone.
+that time: loud sound is noise only if it has not paused for 1.2 s and is no single tone.
 
 The gain is that of the log-spectral amplitude estimator (Y. Ephraim and D. Malah, IEEE TASSP 33(2), 1985) with
-their decision-directed signal-to-noise ratio, smoothed over three bins, and no less than the reduction asked for.
+their decision-directed signal-to-noise ratio, a little less where neither the bin nor its neighbours hold speech,
+smoothed over three bins, and no less than the reduction asked for.
 """
 
 cimport cython
@@ -29,7 +30,7 @@ from libc.string cimport memcpy, memmove, memset
 
 from gcmedia._core.approx cimport saturate
 from gcmedia._core.buffer cimport borrow_samples, borrow_samples_out
-from gcmedia._core.fft cimport RealFFT, shared_fft
+from gcmedia._core.fft cimport shared_fft
 
 from dataclasses import replace
 
@@ -39,7 +40,9 @@ from gcmedia.errors import ConfigError
 cdef enum:
     MAX_FRAME = 4096            # samples; scratch of this size is on the stack
     MAX_BINS = 2049
-    SEARCH_HOPS = 75            # 0.75 s: a minimum search
+    PARTIAL_HOPS = 3            # frames that begin before the stream does
+    WARM_HOPS = 15              # 0.15 s: all sound is taken for noise at first
+    SEARCH_HOPS = 120           # 1.2 s: a minimum search
     BLOCK = 512                 # samples converted at a time
     MAX_FRAMINGS = 8
 
@@ -53,16 +56,20 @@ cdef float SPEECH_SHARE = <float>0.96934656             # ratio / (1 + ratio)
 cdef float NOISE_KEPT = <float>0.85                     # per hop
 cdef float PRESENCE_KEPT = <float>0.93
 cdef float PRESENCE_STUCK = <float>0.99
-cdef float POWER_KEPT = <float>0.85
-cdef float MINIMUM_BIAS = <float>4.0                    # noise is at most so many times its minimum
-cdef float RATIO_KEPT = <float>0.97                     # decision-directed weight of the last frame
+cdef float POWER_KEPT = <float>0.7
+cdef float MINIMUM_BIAS = <float>8.0                    # noise is at most so many times its minimum
+# Decision-directed weight of the last frame: less where speech is likely, so that its onsets come through, more
+# where it is not, so that noise stays even.
+cdef float RATIO_KEPT = <float>0.98
+cdef float RATIO_YIELD = <float>0.15
+cdef float DOUBT_COST = <float>0.25                     # gain lost where no speech is near
 cdef float LEAST_RATIO = <float>0.003                   # a priori, -25 dB
 
 cdef dict _framings = {}
 
 
 @cython.final
-cdef class Framing:
+cdef class _Framing:
     def __cinit__(self, int sample_rate):
         cdef int n, rise
         cdef double total = 0.0
@@ -105,11 +112,11 @@ cdef int _smooth_size(int least):
         size += 2
 
 
-cdef Framing _framing_for(int sample_rate):
+cdef _Framing _framing_for(int sample_rate):
     """The same object for all gates of a rate; beyond MAX_FRAMINGS rates, no longer shared."""
     framing = _framings.get(sample_rate)
     if framing is None:
-        framing = Framing(sample_rate)
+        framing = _Framing(sample_rate)
         if len(_framings) < MAX_FRAMINGS:
             _framings[sample_rate] = framing
     return framing
@@ -143,74 +150,97 @@ cdef float _lsa_gain(float ratio, float posterior) noexcept nogil:
     return wiener if wiener < <float>1.0 else <float>1.0
 
 
-cdef void _start(Framing framing, GateState *state, const float *power, float floor_power) noexcept nogil:
-    """Take the first frame with sound in it for noise, as far as the floor allows."""
+cdef void _warm_up(_Framing framing, GateState *state, const float *power, float floor_power,
+                   float *chance) noexcept nogil:
+    """Take the mean of the first whole frames for noise, as far as the floor allows, and doubt nothing yet."""
+    cdef float share = <float>1.0
+    cdef float quiet
+    cdef int k
+    if state.n_warm >= PARTIAL_HOPS:
+        share = <float>1.0 / <float>(state.n_warm - PARTIAL_HOPS + 1)
+    for k in range(framing.n_bins):
+        quiet = power[k] if power[k] < floor_power else floor_power
+        quiet = state.noise[k] + share * (quiet - state.noise[k])
+        state.noise[k] = quiet if quiet > TINY else TINY
+        state.smoothed[k] += share * (power[k] - state.smoothed[k])
+        state.minimum[k] = state.smoothed[k]
+        state.candidate[k] = state.smoothed[k]
+        chance[k] = 1.0
+    state.n_warm += 1
+
+
+cdef void _search_minimum(_Framing framing, GateState *state, const float *power) noexcept nogil:
+    cdef float now
     cdef int k
     for k in range(framing.n_bins):
-        state.noise[k] = power[k] if power[k] < floor_power else floor_power
-        state.noise[k] = state.noise[k] if state.noise[k] > TINY else TINY
-        state.presence[k] = 0.0
-        state.clean[k] = 0.0
-        state.smoothed[k] = power[k]
-        state.minimum[k] = power[k]
-        state.candidate[k] = power[k]
-    state.n_hops = 0
-    state.started = True
-
-
-cdef void _track_noise(Framing framing, GateState *state, const float *power, float floor_power) noexcept nogil:
-    cdef float[MAX_BINS] widest
-    cdef float p, estimate, noise, most, before, after
-    cdef int k, n_bins = framing.n_bins, reach = framing.reach
-    for k in range(n_bins):
         state.smoothed[k] = POWER_KEPT * state.smoothed[k] + (<float>1.0 - POWER_KEPT) * power[k]
     state.n_hops += 1
     if state.n_hops < SEARCH_HOPS:
-        for k in range(n_bins):
-            p = state.smoothed[k]
-            state.candidate[k] = state.candidate[k] if state.candidate[k] < p else p
-            state.minimum[k] = state.minimum[k] if state.minimum[k] < p else p
+        for k in range(framing.n_bins):
+            now = state.smoothed[k]
+            state.candidate[k] = state.candidate[k] if state.candidate[k] < now else now
+            state.minimum[k] = state.minimum[k] if state.minimum[k] < now else now
     else:
-        for k in range(n_bins):
-            p = state.smoothed[k]
-            state.minimum[k] = state.candidate[k] if state.candidate[k] < p else p
-            state.candidate[k] = p
+        for k in range(framing.n_bins):
+            now = state.smoothed[k]
+            state.minimum[k] = state.candidate[k] if state.candidate[k] < now else now
+            state.candidate[k] = now
         state.n_hops = 0
 
+
+cdef void _track_noise(_Framing framing, GateState *state, const float *power, float floor_power,
+                       float *chance) noexcept nogil:
+    """Move the noise towards what is no speech; ``chance`` is the probability of speech in each bin."""
+    cdef float[MAX_BINS] broad
+    cdef float p, estimate, noise, most, before, after
+    cdef int k, n_bins = framing.n_bins, reach = framing.reach
     # A tone fills some bins; what also fills those beside them is broadband.
     for k in range(n_bins):
         before = state.minimum[k - reach] if k >= reach else state.minimum[k]
         after = state.minimum[k + reach] if k + reach < n_bins else state.minimum[k]
         most = state.minimum[k]
         most = most if most < before else before
-        widest[k] = most if most < after else after
+        broad[k] = most if most < after else after
 
     for k in range(n_bins):
         noise = state.noise[k]
         p = <float>1.0 / (<float>1.0 + (<float>1.0 + SPEECH_RATIO) * _neg_exp(power[k] / noise * SPEECH_SHARE))
+        chance[k] = p
         state.presence[k] = PRESENCE_KEPT * state.presence[k] + (<float>1.0 - PRESENCE_KEPT) * p
         p = PRESENCE_STUCK if state.presence[k] > PRESENCE_STUCK and p > PRESENCE_STUCK else p
         estimate = p * noise + (<float>1.0 - p) * power[k]
         noise = NOISE_KEPT * noise + (<float>1.0 - NOISE_KEPT) * estimate
         noise = noise if noise > state.minimum[k] else state.minimum[k]
-        most = MINIMUM_BIAS * widest[k]
+        most = MINIMUM_BIAS * broad[k]
         most = most if most > floor_power else floor_power
         noise = noise if noise < most else most
         state.noise[k] = noise if noise > TINY else TINY
 
 
-cdef void _find_gains(Framing framing, GateState *state, const float *power, float least_gain,
-                      float *gain) noexcept nogil:
-    cdef float[MAX_BINS] raw
-    cdef float posterior, ratio, excess
+cdef void _blur(const float *x, float *y, int n) noexcept nogil:
+    """Mean of each value and two on both sides; the ends are repeated."""
+    cdef int k
+    for k in range(2, n - 2):
+        y[k] = <float>0.2 * (x[k - 2] + x[k - 1] + x[k] + x[k + 1] + x[k + 2])
+    y[0] = y[1] = y[2]
+    y[n - 1] = y[n - 2] = y[n - 3]
+
+
+cdef void _find_gains(_Framing framing, GateState *state, const float *power, const float *chance,
+                      float least_gain, float *gain) noexcept nogil:
+    cdef float[MAX_BINS] raw, near
+    cdef float posterior, ratio, excess, kept
     cdef int k, last = framing.n_bins - 1
+    _blur(chance, near, last + 1)
     for k in range(last + 1):
         posterior = power[k] / state.noise[k]
         excess = posterior - <float>1.0
         excess = excess if excess > 0 else <float>0.0
-        ratio = RATIO_KEPT * (state.clean[k] / state.noise[k]) + (<float>1.0 - RATIO_KEPT) * excess
+        kept = RATIO_KEPT - RATIO_YIELD * near[k]
+        ratio = kept * (state.clean[k] / state.noise[k]) + (<float>1.0 - kept) * excess
         ratio = ratio if ratio > LEAST_RATIO else LEAST_RATIO
         raw[k] = _lsa_gain(ratio, posterior)
+        raw[k] *= <float>1.0 - DOUBT_COST * (<float>1.0 - near[k])
         raw[k] = raw[k] if raw[k] > least_gain else least_gain
         state.clean[k] = raw[k] * raw[k] * power[k]
     gain[0] = <float>0.5 * (raw[0] + raw[1])
@@ -219,10 +249,10 @@ cdef void _find_gains(Framing framing, GateState *state, const float *power, flo
     gain[last] = <float>0.5 * (raw[last] + raw[last - 1])
 
 
-cdef void _hop(Framing framing, const GateLevels *levels, GateState *state) noexcept nogil:
+cdef void _hop(_Framing framing, const GateLevels *levels, GateState *state) noexcept nogil:
     """Work on the frame that is complete now: ``ready`` is the next hop of output, 2 * hop samples late."""
     cdef float[MAX_FRAME] frame
-    cdef float[MAX_BINS] re, im, power, gain
+    cdef float[MAX_BINS] re, im, power, chance, gain
     cdef int k, size = framing.size, hop = framing.hop, n_bins = framing.n_bins
     cdef float loudest = 0.0
     cdef float *output = frame + size - 2 * hop
@@ -234,13 +264,15 @@ cdef void _hop(Framing framing, const GateLevels *levels, GateState *state) noex
     for k in range(n_bins):
         power[k] = re[k] * re[k] + im[k] * im[k]
         loudest = power[k] if power[k] > loudest else loudest
+    if state.n_warm == WARM_HOPS:
+        _search_minimum(framing, state, power)
     # Digital silence is no sample of the noise: a pause in the sending must not make the line's own noise speech.
     if loudest > TINY:
-        if state.started:
-            _track_noise(framing, state, power, levels.floor_power)
+        if state.n_warm < WARM_HOPS:
+            _warm_up(framing, state, power, levels.floor_power, chance)
         else:
-            _start(framing, state, power, levels.floor_power)
-        _find_gains(framing, state, power, levels.least_gain, gain)
+            _track_noise(framing, state, power, levels.floor_power, chance)
+        _find_gains(framing, state, power, chance, levels.least_gain, gain)
         for k in range(n_bins):
             re[k] *= gain[k]
             im[k] *= gain[k]
@@ -367,7 +399,7 @@ cdef class SpectralGate:
     cdef void clear(self) noexcept nogil:
         self._state.position = 0
         self._state.n_hops = 0
-        self._state.started = False
+        self._state.n_warm = 0
         if self._memory != NULL:
             memset(self._memory, 0, self._memory_size * sizeof(float))
 
