@@ -62,28 +62,28 @@ test-all: build ## run every test
 
 bench: build ## run the benchmarks; BENCH_ARGS="-k g711" for some
 	$(RUN) -m pytest -o addopts="-ra --strict-markers --strict-config" -o python_files="bench_*.py" \
-		--benchmark-sort=fullname --benchmark-columns=min,median,iqr,rounds benchmarks $(BENCH_ARGS)
+		--benchmark-sort=min --benchmark-columns=min,median,iqr,rounds benchmarks $(BENCH_ARGS)
 
 lint: build ## ruff, mypy --strict, stubtest, cython-lint, the import direction
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(RUN) -m mypy
 	$(RUN) -m mypy.stubtest gcmedia._core --allowlist tools/stubtest-allowlist.txt
-	$(BIN)/cython-lint src
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint src  # it looks for pycodestyle on PATH
 	$(RUN) -m pytest -q tests/test_import_graph.py
 
 format: build ## let ruff lay out the Python files
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# A tree of its own, so the build in place is left alone.  Leaks are not looked for: CPython keeps memory at exit.
+# A tree of its own, so the build in place is left alone.  Leaks are not looked for, as CPython keeps memory at exit;
+# --capture=sys, or pytest would keep what the sanitizers have to say.
 sanitize: export GCMEDIA_DEBUG = 1
 sanitize: build/sanitize/.core ## run the core's tests under AddressSanitizer and UBSan, bounds checks on
-	LD_PRELOAD="$$($(SANITIZE_CC) -print-file-name=libasan.so) $$($(SANITIZE_CC) -print-file-name=libubsan.so) \
-		$$($(SANITIZE_CC) -print-file-name=libstdc++.so)" \
+	LD_PRELOAD="$(foreach lib,libasan.so libubsan.so libstdc++.so.6,$(shell $(SANITIZE_CC) -print-file-name=$(lib)))" \
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib GCMEDIA_EXPECT=build/sanitize/lib \
-		$(RUN) -m pytest -m "not slow" tests/core $(TEST_ARGS)
+		$(RUN) -m pytest --capture=sys -m "not slow" tests/core $(TEST_ARGS)
 
 build/sanitize/.core: $(VENV)/.packages $(CORE) $(shell find src/gcmedia -name '*.py')
 	@echo "compiling the core with sanitizers"

