@@ -2,7 +2,7 @@
 #
 #   PYTHON=python3.12  the interpreter (default: the first of python3, python3.13, python3.12, ... that will do)
 #   VENV=.venv-3.12    where its virtual environment lives; one for each interpreter
-#   GCMEDIA_DEBUG=1    build the core with bounds and None checks
+#   GCMEDIA_DEBUG=1    build the core with bounds checks
 #   TEST_ARGS, BENCH_ARGS, DEMO_ARGS   handed on, e.g. make test TEST_ARGS="tests/core -x"
 #   SPEECH=a.wav,b.wav what the two parties of the demo say
 

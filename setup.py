@@ -1,6 +1,6 @@
 """Compile the core: every .pyx under src/gcmedia/_core becomes one extension module.
 
-GCMEDIA_DEBUG=1 turns bounds checks back on; GCMEDIA_SANITIZE=1 builds with
+GCMEDIA_DEBUG=1 turns the checks of bounds and of uninitialised views back on; GCMEDIA_SANITIZE=1 builds with
 AddressSanitizer and UndefinedBehaviorSanitizer.
 """
 

@@ -119,6 +119,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         draw(st.sampled_from([0, 5_000, 1_700_000_000_000])),
     )
     wires: list[tuple[str, bytes]] = [("push", sender.next())]
+    settled = 0  # what confirms a jump comes in order, and nothing from before it comes again
     for kind in draw(st.lists(st.sampled_from("nnnnnnnnnnlLgidsrRx"), min_size=20, max_size=120)):
         if kind == "l":
             sender.lose(draw(st.integers(1, 3)))
@@ -126,15 +127,17 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             sender.lose(draw(st.integers(4, 31)))
         elif kind == "g":
             sender.lose(draw(st.integers(32, 3000)))
-            wires += [("push", sender.next()), ("push", sender.next())]  # what follows a long gap confirms it
+            wires += [("push", sender.next()), ("push", sender.next())]
+            settled = len(wires)
         elif kind == "i":
             sender.skip(draw(st.integers(100, 5_000)))
             wires += [("push", sender.next()), ("push", sender.next())]
+            settled = len(wires)
         elif kind == "d":
-            wires.append(wires[-draw(st.integers(1, min(len(wires), 20)))])
+            wires.append(wires[-draw(st.integers(1, max(1, min(len(wires) - settled, 20))))])
         elif kind == "s" and len(wires) > 6:
             i = len(wires) - draw(st.integers(2, 3))
-            if wires[i][0] == wires[i + 1][0] == "push":
+            if i >= settled and wires[i][0] == wires[i + 1][0] == "push":
                 wires[i], wires[i + 1] = wires[i + 1], wires[i]
         elif kind in "rR":  # a new connection, a hole, a running or a new sequence
             sender.skip(draw(st.integers(0, 10_000)))
@@ -143,6 +146,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             else:
                 sender.number += draw(st.integers(0, 500))
             wires += [("restart", b""), ("push", sender.next())]
+            settled = len(wires) - 1
         elif kind == "x":
             wires.append(("push", draw(st.binary(max_size=15))))
         else:
