@@ -72,7 +72,7 @@ def connect(url: str, **options: Any) -> Any:
 
 
 async def request_token(cloud: Simulator) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
         form = {"grant_type": "client_credentials"}
         return await client.post(cloud.token_url, data=form, auth=(cloud.client_id, cloud.client_secret))
 

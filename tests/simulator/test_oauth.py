@@ -19,7 +19,7 @@ GRANT = {"grant_type": "client_credentials"}
 
 
 async def post(cloud: Simulator, form: Any, **options: Any) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
         return await client.post(cloud.token_url, data=form, **options)
 
 
@@ -84,7 +84,10 @@ async def test_retry_after_may_be_a_date() -> None:
 
 
 async def test_api_errors_have_the_api_shape() -> None:
-    async with Simulator(SHORT) as cloud, httpx.AsyncClient(trust_env=False, base_url=cloud.base_url) as client:
+    async with (
+        Simulator(SHORT) as cloud,
+        httpx.AsyncClient(verify=False, trust_env=False, base_url=cloud.base_url) as client,
+    ):
         missing = await client.get("/api/v2/nothing")
         wrong_method = await client.get("/oauth/token")
         head = await client.head("/api/v2/nothing")
@@ -100,7 +103,7 @@ async def test_api_errors_have_the_api_shape() -> None:
 
 
 async def test_requests_share_a_connection() -> None:
-    async with Simulator(SHORT) as cloud, httpx.AsyncClient(trust_env=False) as client:
+    async with Simulator(SHORT) as cloud, httpx.AsyncClient(verify=False, trust_env=False) as client:
         for _ in range(3):
             form = {**GRANT, "client_id": cloud.client_id, "client_secret": cloud.client_secret}
             assert (await client.post(cloud.token_url, data=form)).status_code == 200
@@ -108,7 +111,10 @@ async def test_requests_share_a_connection() -> None:
 
 
 async def test_the_journal_and_reprs_hold_no_secret() -> None:
-    async with Simulator(SHORT, speed=None, journal_limit=5) as cloud, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        Simulator(SHORT, speed=None, journal_limit=5) as cloud,
+        httpx.AsyncClient(verify=False, trust_env=False) as client,
+    ):
         token = (await request_token(cloud)).json()["access_token"]
         await client.get(f"{cloud.base_url}/api/v2/nothing?access_token={token}", headers=bearer(token))
         journal = cloud.journal
