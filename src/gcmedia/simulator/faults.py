@@ -63,7 +63,7 @@ class Disconnect(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """What goes wrong, and when.  Every fault is off by default; plain tuples serve for the named ones.
+    """What goes wrong, and when.  Every fault is off by default.  Plain tuples are taken for named ones.
 
     All times are media time from the start of the call, all rates shares of the packets, 0 to 1.  What is sent,
     and in which order, follows from the call, its conversation id and this object alone.  Each fault draws from

@@ -149,6 +149,7 @@ class HttpReader:
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_OCTETS)
+        self._method = ""
         self.octets = b""
 
     async def request(self) -> Request | None:
@@ -176,6 +177,7 @@ class HttpReader:
                         parser.receive_data(octets)
                     elif isinstance(event, h11.Request):
                         request = _request(event)
+                        self._method = request.method
                         if request.upgrades:
                             self.octets = received
                             return request
@@ -212,7 +214,7 @@ class HttpReader:
         reason = HTTPStatus(response.status).phrase if response.status in set(HTTPStatus) else ""
         parts = [
             self._parser.send(h11.Response(status_code=response.status, headers=headers, reason=reason.encode())),
-            self._parser.send(h11.Data(data=response.body)),
+            self._parser.send(h11.Data(data=b"" if self._method == "HEAD" else response.body)),
             self._parser.send(h11.EndOfMessage()),
         ]
         await self._stream.send(b"".join(part for part in parts if part))

@@ -248,6 +248,7 @@ class Simulator:
                 request = await reader.request()
             except RequestRefused as refusal:
                 await reader.respond(refusal.response, close=True)
+                await _linger(stream)
                 return
             if request is None:
                 return
@@ -278,8 +279,16 @@ class Simulator:
     async def _upgrade(self, stream: SocketStream, octets: bytes, route: SocketRoute, request: Request) -> None:
         websocket, status = await WebSocket.accept(stream, octets, self.journal.count_ping)
         self.journal.add_request(HttpExchange(request.connection, request.method, request.path, status))
-        if status == 101:
+        if websocket is not None:
             await websocket.run(lambda open_socket: route.handler(request, open_socket))
+
+
+async def _linger(stream: SocketStream) -> None:
+    """Read what a refused client still sends: closing at once would reset the connection and lose the answer."""
+    await stream.send_eof()
+    with anyio.move_on_after(1.0):
+        while True:
+            await stream.receive()
 
 
 async def serve_forever(

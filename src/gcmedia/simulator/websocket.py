@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
 from anyio.abc import SocketStream
 from websockets.exceptions import InvalidState, WebSocketException
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request as WebSocketRequest
-from websockets.protocol import State
+from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
 
 __all__ = ["WebSocket", "WebSocketClosed"]
@@ -42,28 +42,33 @@ class WebSocket:
         self._gone = anyio.Event()
 
     @classmethod
-    async def accept(cls, stream: SocketStream, octets: bytes, on_ping: Callable[[], None]) -> tuple[WebSocket, int]:
+    async def accept(
+        cls, stream: SocketStream, octets: bytes, on_ping: Callable[[], None]
+    ) -> tuple[WebSocket | None, int]:
         """Answer an upgrade whose request, and whatever followed it, is ``octets``.
 
         Returns
         -------
-        websocket : WebSocket
+        websocket : WebSocket or None
+            None when the request asks for a WebSocket in a way that RFC 6455 does not allow.
         status : int
-            Of the answer; the connection is open if it is 101, and must be closed otherwise.
+            Of the answer.
         """
         protocol = ServerProtocol(max_size=MAX_MESSAGE_OCTETS)
         protocol.receive_data(octets)
-        websocket = cls(stream, protocol, on_ping)
         events = protocol.events_received()
         if not events:
-            return websocket, 400
+            return None, 400
         request = events.pop(0)
         assert isinstance(request, WebSocketRequest)
         response = protocol.accept(request)
         protocol.send_response(response)
-        websocket._early = [event for event in events if isinstance(event, Frame)]
-        await websocket._flush()
-        return websocket, response.status_code
+        await stream.send(b"".join(protocol.data_to_send()))
+        if response.status_code != 101:
+            return None, response.status_code
+        websocket = cls(stream, protocol, on_ping)
+        websocket._early = websocket._frames(events)
+        return websocket, 101
 
     async def pump(self) -> None:
         """Read until the client has gone: answer pings, keep its messages for `receive`."""
@@ -76,10 +81,10 @@ class WebSocket:
                     continue
                 async with self._lock:
                     self._protocol.receive_data(octets)
+                    frames = self._frames(self._protocol.events_received())
                     await self._flush()
-                for event in self._protocol.events_received():
-                    if isinstance(event, Frame):
-                        await self._take(event)
+                for frame in frames:
+                    await self._take(frame)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass
         finally:
@@ -146,9 +151,14 @@ class WebSocket:
             except OSError:
                 raise anyio.BrokenResourceError from None
 
+    def _frames(self, events: Iterable[Event]) -> list[Frame]:
+        frames = [event for event in events if isinstance(event, Frame)]
+        for frame in frames:
+            if frame.opcode is Opcode.PING:  # the protocol has put the pong among what is to be sent
+                self._on_ping()
+        return frames
+
     async def _take(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.PING:
-            self._on_ping()
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.opcode is not Opcode.CONT:
