@@ -19,7 +19,7 @@ from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, leve
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
-from .config import CompressorConfig, GateConfig, JitterConfig, ReconnectConfig, SilenceConfig
+from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
 from .errors import (
     AuthError,
     ConfigError,
@@ -82,6 +82,7 @@ __all__ = [
     "MissingCredentials",
     "Packet",
     "PacketError",
+    "PlatformMediaConfig",
     "ProtocolError",
     "RateLimited",
     "Receiver",

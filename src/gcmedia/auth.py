@@ -619,7 +619,7 @@ class TokenProvider:
         return "".join(char if char.isprintable() else " " for char in text)[:200]
 
 
-class _Transient(Exception):  # noqa: N818 -- a parcel, opened by _renew, that nobody else sees
+class _Transient(Exception):
     """A failure that another attempt may cure."""
 
     def __init__(self, error: AuthError) -> None:

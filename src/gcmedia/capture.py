@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import anyio.to_thread
 
 from ._core.frame import Frame
@@ -506,7 +507,7 @@ class Capture:
             n += 1
             if n % FRAMES_AT_ONCE == 0:
                 self._tell_holes()
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
             if not self._stopping:
                 if self._frames.congested:
                     await self._frames.wait_room()

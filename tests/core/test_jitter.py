@@ -81,9 +81,7 @@ def test_buffer_equals_model(
     steps: list[Step], policy: str, depth: int, slots: int, restarts: set[int], often: bool
 ) -> None:
     buffer = JitterBuffer(fixed(policy, depth, slots=slots), packet_octets=4)
-    model = (
-        ModelBuffer(depth, None, 1.0, slots) if policy == "depth" else ModelBuffer(None, 0.05, 1.0, slots)
-    )
+    model = ModelBuffer(depth, None, 1.0, slots) if policy == "depth" else ModelBuffer(None, 0.05, 1.0, slots)
     now = 0.0
     got: list[tuple[int, int, bytes, int]] = []
     want: list[tuple[int, int, bytes, int]] = []
@@ -315,6 +313,6 @@ def test_wrong_types() -> None:
         buffer.push(0, 0, 5, 0.0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="config must be a JitterConfig, not dict"):
         JitterBuffer({})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="timestamp_rate is 0.0 ticks per second"):
+    with pytest.raises(ValueError, match=r"timestamp_rate is 0.0 ticks per second"):
         JitterBuffer(timestamp_rate=0.0)
     assert buffer.stats().packets_received == 0

@@ -59,7 +59,7 @@ def test_what_is_no_packet_is_refused() -> None:
         parse_header(memoryview(bytes(80))[::2])
     with pytest.raises(ValueError, match="layout is 'rtp', not one of padded16, packed12, auto"):
         parse_header(bytes(20), "rtp")
-    with pytest.raises(ValueError, match="one packet|sees one"):
+    with pytest.raises(ValueError, match="parse_header sees one"):
         parse_header(bytes(20), "auto")
 
 
@@ -81,9 +81,10 @@ def test_004_13_auto_locks_once_packets_agree(layout: str, start: int, first: in
 
 def test_004_13_auto_never_guesses() -> None:
     detector = LayoutDetector()
+    noise = [struct.pack("<IqI", i * 1_000_003 % 2**32, i * 77_777_777_777, i) + b"noise" * 30 for i in range(16)]
+    assert {detector.push(wire) for wire in noise[:15]} == {None}
     with pytest.raises(FormatError, match="no header layout explains the first 16 packets: padded16 agrees with 0"):
-        for i in range(20):
-            detector.push(struct.pack("<IqI", i * 1_000_003 % 2**32, i * 77_777_777_777, i) + b"noise" * 30)
+        detector.push(noise[15])
 
 
 @pytest.mark.parametrize("layout", ["padded16", "packed12"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import itertools
 import math
 import random
 from typing import NamedTuple
@@ -207,9 +208,7 @@ def test_every_packet_is_played_at_its_place(scenario: Scenario, depth: int) -> 
 
 @settings(max_examples=100, deadline=None)
 @given(scenarios(), st.randoms(use_true_random=False))
-def test_any_rhythm_of_taking_gives_the_same(
-    scenario: Scenario, rng: random.Random
-) -> None:
+def test_any_rhythm_of_taking_gives_the_same(scenario: Scenario, rng: random.Random) -> None:
     sender, wires = scenario
     outputs = []
     for pulls in (None, rng):
@@ -405,7 +404,7 @@ def test_concealment_repeats_then_fades() -> None:
     out = samples(frames)
     hole = out[10 * N : 20 * N]
     assert hole[0] > 8000
-    assert all(a >= b >= 0 for a, b in zip(hole, hole[1:], strict=False))
+    assert all(a >= b >= 0 for a, b in itertools.pairwise(hole))
     assert set(hole[3 * N :]) == {0}
     assert [f.concealed_samples for f in frames] == [0] * 10 + [N] * 10 + [0] * 10
     stats = stream.stats()

@@ -8,7 +8,6 @@ from typing import Any
 
 import anyio
 import pytest
-from loopback_client import Received, listen, listen_to_the_end, subscribe_without_reading
 
 from gcmedia.errors import ConfigError
 from gcmedia.simulator import (
@@ -23,6 +22,8 @@ from gcmedia.simulator import (
     TruthHole,
     Utterance,
 )
+
+from .loopback_client import Received, listen, listen_to_the_end, subscribe_without_reading
 
 pytestmark = pytest.mark.anyio
 

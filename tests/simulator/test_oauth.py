@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from loopback_client import bearer, request_token
 
 from gcmedia.simulator import Call, Faults, Simulator
+
+from .loopback_client import bearer, request_token
 
 pytestmark = pytest.mark.anyio
 

@@ -9,10 +9,19 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from loopback_client import Received, bearer, connect, fetch_token, listen, listen_to_the_end, subscribe_without_reading
 from websockets.exceptions import InvalidStatus
 
 from gcmedia.simulator import Call, Disconnect, Faults, Simulator
+
+from .loopback_client import (
+    Received,
+    bearer,
+    connect,
+    fetch_token,
+    listen,
+    listen_to_the_end,
+    subscribe_without_reading,
+)
 
 pytestmark = pytest.mark.anyio
 

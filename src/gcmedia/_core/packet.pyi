@@ -1,6 +1,6 @@
-from typing import final
+from typing import Self, final
 
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer
 
 @final
 class Header:
@@ -12,6 +12,7 @@ class Header:
     def payload_offset(self) -> int: ...
 
 def parse_header(packet: Buffer, layout: str = "padded16") -> Header: ...
+
 @final
 class LayoutDetector:
     @property

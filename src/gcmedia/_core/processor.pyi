@@ -1,8 +1,17 @@
-from typing import final
-
-from typing_extensions import Self
+from typing import Self, final
 
 from gcmedia.config import CompressorConfig, GateConfig, SilenceConfig
+
+@final
+class Channel:
+    def __new__(
+        cls,
+        sample_rate: int,
+        conceal: str,
+        silence: SilenceConfig | None,
+        gate: GateConfig | None,
+        compressor: CompressorConfig | None,
+    ) -> Self: ...
 
 @final
 class Processor:

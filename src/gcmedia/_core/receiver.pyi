@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Iterator
-from typing import final
+from typing import Self, final
 
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer
 
 from gcmedia.config import CompressorConfig, GateConfig, JitterConfig, SilenceConfig
 from gcmedia.types import Hole, Stats

@@ -39,10 +39,10 @@ async def _capture(call: Capture, progress: CallProgress, seconds: float | None)
 
 def capture_command(
     conversation: Annotated[str, typer.Argument(help="Id of the conversation.")],
-    out: Annotated[Path, typer.Option(help="Folder for calls; this one gets a folder of its id in it.")] = Path("calls"),
-    region: Annotated[
-        str | None, typer.Option(help="AWS id, domain, short code or URL; else GENESYS_REGION.")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for calls; this one gets a folder of its id in it.")] = Path(
+        "calls"
+    ),
+    region: Annotated[str | None, typer.Option(help="AWS id, domain, short code or URL; else GENESYS_REGION.")] = None,
     format: Annotated[str, typer.Option(help="raw (16-bit), pcmu or pcma.")] = "raw",
     sample_rate: Annotated[int, typer.Option(help="Hz.")] = 16_000,
     channels: Annotated[int, typer.Option(help="1: both parties mixed; 2: each apart.")] = 2,

@@ -116,7 +116,8 @@ def receive(message: bytes | str) -> Event:
     if isinstance(message, bytes):
         return Packet(message)
     try:
-        return _decode(message)
+        event: Event = _decode(message)
+        return event
     except (msgspec.DecodeError, UnicodeEncodeError) as error:  # ValidationError is a DecodeError
         return _explain(message, error)
 
@@ -131,9 +132,7 @@ def _explain(message: str, error: Exception) -> Event:
     return Malformed(f"text message of {len(message)} characters: {error}")
 
 
-def subscription(
-    conversation_id: str, *, format: str = "raw", sample_rate: int = 16_000, n_channels: int = 1
-) -> str:
+def subscription(conversation_id: str, *, format: str = "raw", sample_rate: int = 16_000, n_channels: int = 1) -> str:
     """Compose the message that asks for the media of a conversation.
 
     ``channels`` is left out for mono, as the published clients do.
@@ -156,9 +155,7 @@ def subscription(
     return msgspec.json.encode(message).decode()
 
 
-def negotiated(
-    ack: Ack | None, *, format: str = "raw", sample_rate: int = 16_000, n_channels: int = 1
-) -> MediaFormat:
+def negotiated(ack: Ack | None, *, format: str = "raw", sample_rate: int = 16_000, n_channels: int = 1) -> MediaFormat:
     """Tell what the server sends: its own words first, then what was asked for.
 
     Raises

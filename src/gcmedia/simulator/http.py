@@ -91,7 +91,7 @@ class Response:
     correlation_id: str = field(default_factory=lambda: str(uuid4()))
 
 
-class RequestRefused(Exception):  # noqa: N818 - an answer rather than an error
+class RequestRefused(Exception):
     """The request cannot be served; ``response`` says why, and the connection is closed after it."""
 
     def __init__(self, response: Response) -> None:

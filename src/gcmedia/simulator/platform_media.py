@@ -22,7 +22,7 @@ __all__ = ["PlatformMedia"]
 _SUBSCRIBE_TIMEOUT_S = 10.0
 
 
-class _Refused(Exception):  # noqa: N818 - an answer
+class _Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status

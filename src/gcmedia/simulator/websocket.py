@@ -19,7 +19,7 @@ _INBOX = 16  # messages not yet taken; then the client is not read until they ar
 _CLOSE_TIMEOUT_S = 5.0
 
 
-class WebSocketClosed(Exception):  # noqa: N818 - an outcome
+class WebSocketClosed(Exception):
     """The connection is closed, or closing."""
 
 
