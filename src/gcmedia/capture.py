@@ -276,7 +276,7 @@ class Capture:
         self._done = anyio.Event()
         self._stopping = False
         self._failure: Exception | None = None
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None  # made on entering: there may be no event loop yet
         self._tasks: anyio.abc.TaskGroup | None = None
 
     # Life
@@ -285,6 +285,7 @@ class Capture:
         if self.state != "new":
             raise StateError(f"this capture is {self.state}; a call is captured once")
         self.state = "connecting"
+        self._scope = anyio.CancelScope()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         try:
@@ -314,7 +315,7 @@ class Capture:
 
     async def stop(self) -> None:
         """End the capture: what has been received is handed out and recorded, then the iteration ends."""
-        if self.state == "new":
+        if self._scope is None:  # not begun
             return
         self._stopping = True
         self._frames.hurry()  # who stops is not taking frames meanwhile
@@ -325,6 +326,7 @@ class Capture:
     async def _run(self) -> None:
         failure: Exception | None = None
         assert self._tasks is not None
+        assert self._scope is not None
         self._tasks.start_soon(self._tell_metrics)
         try:
             with self._scope:
