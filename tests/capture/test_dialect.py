@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from contextlib import suppress
 from typing import get_args
 
 import pytest
@@ -152,12 +153,8 @@ def test_004_10_nothing_that_is_sent_raises(message: bytes | str) -> None:
     event = receive(message)
     assert isinstance(event, EVENTS)
     if isinstance(event, Ack):
-        try:
-            format = negotiated(event)
-        except FormatError as error:
-            assert len(str(error)) < 400
-        else:
-            assert 8000 <= format.sample_rate <= 48_000
+        with suppress(FormatError):
+            assert 8000 <= negotiated(event).sample_rate <= 48_000
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-(2**62), 2**62), st.binary(max_size=400))
