@@ -5,7 +5,9 @@ The core is here at once; what needs a network library is imported when it is fi
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ._core.conceal import Concealer
@@ -122,9 +124,20 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Kept, so that `capture` is from then on the function and not the module that the import left here.
     value = globals()[name] = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     return value
+
+
+class _Package(ModuleType):
+    """Keeps `gcmedia.capture` the function, also where the import of the module of that name would replace it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _LAZY and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
+from bisect import insort
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -40,8 +42,8 @@ from .errors import (
 )
 from .fanout import Fanout, Stream
 from .record import CallFolder
-from .regions import Region, resolve_region
-from .transport.websocket import WebSocket, connect
+from .regions import Region, resolve_region, takes_secrets
+from .transport.websocket import WebSocket, connect, redact
 from .types import MediaFormat, Stats, Transcript
 
 __all__ = ["PAUSE_MODES", "Capture", "capture"]
@@ -55,11 +57,14 @@ PAUSE_MODES = ("drop", "buffer", "live_edge")
 ENDED = frozenset({1000, 1005})
 #: Close codes that tell of a fault which connecting again would only repeat (RFC 6455 section 7.4.1).
 FATAL = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
-#: Upgrade answers that may change by waiting.
+#: Upgrade answers and error messages that may change by waiting.
 RETRIABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: A server that asks for a longer wait is not waited for.
+MAX_RETRY_AFTER_S = 180.0
 
 MAX_EVENTS = 1000
 MAX_TRANSCRIPTS = 1000
+MAX_SERVER_TEXT = 200  # characters of what a server says that messages repeat
 SERIES_S = 0.2
 FRAMES_AT_ONCE = 256  # then other tasks get a turn
 
@@ -122,7 +127,7 @@ def capture(
     on_event : callable, optional
         Called with a dictionary for each event: connected, reconnecting, paused, ...
     allow_custom_host : bool
-        Whether credentials may go to a host that is neither the platform's nor this machine.
+        Whether credentials and tokens may go to a host that is neither the platform's, over TLS, nor this machine.
     clock, rng : Clock, random.Random, optional
         Sources of time and of the jitter of reconnects.
 
@@ -137,11 +142,17 @@ def capture(
     profile = profile or PlatformMediaConfig()
     clock = clock or Clock()
     tokens, region = _tokens(credentials, token, region, profile, allow_custom_host, clock)
+    if not (allow_custom_host or takes_secrets(region.media_url)):
+        raise ConfigError(
+            f"the token would go to {region.media_url}, which is no host of the platform over TLS;"
+            " pass allow_custom_host=True if that is meant"
+        )
     if folder is None and record_to is not None:
-        folder = Path(record_to) / quote(conversation_id, safe="")
+        folder = Path(record_to) / _folder_name(conversation_id)
     return Capture(
         conversation_id,
         tokens=tokens,
+        owns_tokens=isinstance(tokens, TokenProvider) and tokens is not token,
         region=region,
         profile=profile,
         processing={"gate": gate, "compressor": compressor, "silence": silence, "jitter": jitter},
@@ -180,6 +191,11 @@ def _tokens(
     return provider, provider.region
 
 
+def _folder_name(conversation_id: str) -> str:
+    name = quote(conversation_id, safe="")
+    return name.replace(".", "%2E") if name in (".", "..") else name  # never the folder above
+
+
 class Capture:
     """One call being captured; made by `capture`.
 
@@ -208,6 +224,7 @@ class Capture:
         conversation_id: str,
         *,
         tokens: TokenSource,
+        owns_tokens: bool,
         region: Region,
         profile: PlatformMediaConfig,
         processing: dict[str, Any],
@@ -228,6 +245,8 @@ class Capture:
         self.transcripts: Stream[Transcript] = Stream("transcripts", MAX_TRANSCRIPTS, "drop_oldest")
         self.events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._tokens = tokens
+        self._owns_tokens = owns_tokens
+        self._token = ""  # the one in use, so that no text of a server can repeat it
         self._region = region
         self._profile = profile
         self._processing = processing
@@ -245,6 +264,7 @@ class Capture:
         self._folder: CallFolder | None = None
         self._websocket: WebSocket | None = None
         self._heard = False  # media or acknowledgement on this connection
+        self._carried = False  # media on this connection
         self._refused_tokens = 0  # in a row
         self._paused: str | None = None
         self._end_timestamp: int | None = None
@@ -256,7 +276,7 @@ class Capture:
         self._done = anyio.Event()
         self._stopping = False
         self._failure: Exception | None = None
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None  # made on entering: there may be no event loop yet
         self._tasks: anyio.abc.TaskGroup | None = None
 
     # Life
@@ -265,6 +285,7 @@ class Capture:
         if self.state != "new":
             raise StateError(f"this capture is {self.state}; a call is captured once")
         self.state = "connecting"
+        self._scope = anyio.CancelScope()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         try:
@@ -287,7 +308,6 @@ class Capture:
 
     async def _leave(self) -> None:
         assert self._tasks is not None
-        self._frames.close_to_producer()
         with anyio.CancelScope(shield=True):
             await self.stop()
         self._tasks.cancel_scope.cancel()
@@ -295,15 +315,18 @@ class Capture:
 
     async def stop(self) -> None:
         """End the capture: what has been received is handed out and recorded, then the iteration ends."""
-        if self.state == "new":
+        if self._scope is None:  # not begun
             return
         self._stopping = True
+        self._frames.hurry()  # who stops is not taking frames meanwhile
+        self._fanout.hurry()
         self._scope.cancel()
         await self._done.wait()
 
     async def _run(self) -> None:
         failure: Exception | None = None
         assert self._tasks is not None
+        assert self._scope is not None
         self._tasks.start_soon(self._tell_metrics)
         try:
             with self._scope:
@@ -317,22 +340,24 @@ class Capture:
     async def _stay_connected(self) -> None:
         attempts = 0
         while True:
-            self._heard = False
+            self._heard = self._carried = False
             problem: Exception
             try:
                 await self._one_connection()
                 return
-            except (ConnectionLost, HandshakeError, TransportError, AuthError) as error:
+            except (TransportError, AuthError, RemoteProtocolError) as error:
                 problem = error
             finally:
                 self._websocket = None
             if self._over:
                 return
-            if self._heard:
+            if self._carried:  # an acknowledgement alone proves nothing: a server may acknowledge and close for ever
                 attempts = 0
-                if self._receiver is not None:
-                    self._receiver.restart()
-                    await self._deliver(self._clock.now())
+            if self._heard and self._receiver is not None:
+                self._receiver.restart()
+                await self._deliver(self._clock.now())
+            if self._refused_token(problem):
+                continue
             self._give_up_or_go_on(problem)
             if attempts >= self._reconnect.attempts:
                 if self._format is None and self._reconnect.attempts == 0:
@@ -341,22 +366,33 @@ class Capture:
                     f"gave up after {attempts} reconnect attempts in a row; the last problem: {problem}",
                     attempts=attempts,
                 ) from problem
-            wait = delay(self._reconnect, attempts, self._rng, getattr(problem, "retry_after", None))
+            asked = getattr(problem, "retry_after", None)
+            if asked is not None and asked > MAX_RETRY_AFTER_S:
+                raise ReconnectExhausted(
+                    f"the server asks to wait {asked:.0f} s, more than {MAX_RETRY_AFTER_S:.0f} s: {problem}",
+                    attempts=attempts,
+                ) from problem
+            wait = delay(self._reconnect, attempts, self._rng, asked)
             attempts += 1
             self._become("reconnecting", attempt=attempts, wait_s=round(wait, 3), cause=str(problem))
             await self._clock.sleep(wait)
 
+    def _refused_token(self, problem: Exception) -> bool:
+        """Whether to come again at once with a fresh token; raises when that has been tried, or there is none."""
+        if not (isinstance(problem, HandshakeError) and problem.status == 401):
+            return False
+        self._refused_tokens += 1
+        if self._refused_tokens > 1 or isinstance(self._tokens, StaticToken):
+            raise AuthError(f"the media server does not accept the token: {problem}", status=401) from problem
+        return True
+
     def _give_up_or_go_on(self, problem: Exception) -> None:
         """Raise what repeating cannot mend."""
         if isinstance(problem, ConnectionLost):
-            if problem.code in FATAL:
+            if problem.code in FATAL or problem.code in ENDED:
                 raise problem
-        elif isinstance(problem, HandshakeError):
-            if problem.status == 401:
-                self._refused_tokens += 1
-                if self._refused_tokens > 1 or isinstance(self._tokens, StaticToken):
-                    raise AuthError(f"the media server does not accept the token: {problem}", status=401) from problem
-            elif problem.status not in RETRIABLE:
+        elif isinstance(problem, HandshakeError | RemoteProtocolError):
+            if problem.status not in RETRIABLE:
                 raise problem
         elif isinstance(problem, AuthError) and problem.status is not None and problem.status not in RETRIABLE:
             raise problem
@@ -364,7 +400,7 @@ class Capture:
     async def _one_connection(self) -> None:
         """Connect, subscribe and listen until the call is over; anything else raises."""
         profile = self._profile
-        token = await self._tokens.token()
+        token = self._token = await self._tokens.token()
         url = self._region.media_url + profile.path
         headers = {}
         if profile.token_in == "query":  # noqa: S105 -- a place, not a password
@@ -408,15 +444,21 @@ class Capture:
                     f"no {'message' if self._heard else 'acknowledgement'} within {patience:g} s", code=1006
                 ) from None
             except ConnectionLost as error:
-                if error.code in ENDED:
-                    self._over = True
-                    return
-                raise
+                if error.code not in ENDED:
+                    raise
+                if self._receiver is None:
+                    raise ConnectionLost(
+                        f"{error}, before it acknowledged the subscription", code=error.code, reason=error.reason
+                    ) from None
+                self._over = True
+                return
             await self._take(message)
 
     async def _take(self, message: bytes | str) -> None:
         now = self._clock.now()
         event = dialect.receive(message)
+        if isinstance(event, dialect.Packet | dialect.Media):
+            self._carried = True
         if isinstance(event, dialect.Packet):
             if self._hear(None).push(event.octets, now):
                 await self._deliver(now)
@@ -424,6 +466,8 @@ class Capture:
             if self._hear(None).push_media(event.sequence_number, event.timestamp, event.payload, now):
                 await self._deliver(now)
         elif isinstance(event, dialect.TranscriptText):
+            if len(self._unplaced) == MAX_TRANSCRIPTS:
+                self.transcripts.dropped += 1  # said before any audio, so much that the oldest gives way
             self._unplaced.append(event)
             self._place_transcripts()
         elif isinstance(event, dialect.Ack):
@@ -434,20 +478,26 @@ class Capture:
                 self._hear(event)
         elif isinstance(event, dialect.Failure):
             raise RemoteProtocolError(
-                f"the server reports an error: {event.message or event.code or 'no reason given'}",
+                f"the server reports an error: {self._quote(event.message or event.code or '') or 'no reason given'}",
                 status=event.status,
-                code=event.code,
+                code=None if event.code is None else self._quote(event.code),
             )
         elif isinstance(event, dialect.Unknown):
             self.unknown_messages += 1
             if self.unknown_messages == 1:
-                self._event("unknown_message", message_type=event.type)
+                self._event("unknown_message", message_type=self._quote(event.type))
         else:
             self.malformed_messages += 1
             if self._receiver is not None:
                 self._receiver.refuse(event.reason)
             if self.malformed_messages == 1:
                 self._event("malformed_message", reason=event.reason)
+
+    def _quote(self, text: str) -> str:
+        """What a server said, on one line, not too long, and without the token that it may repeat."""
+        for secret in (self._token, quote(self._token, safe="")):
+            text = text.replace(secret, "***") if secret else text
+        return "".join(char if char.isprintable() else " " for char in redact(text))[:MAX_SERVER_TEXT]
 
     def _hear(self, ack: dialect.Ack | None) -> Receiver:
         """Note that the subscription stands; make the receiver when it is the first."""
@@ -496,23 +546,28 @@ class Capture:
 
     async def _deliver(self, now: float) -> None:
         """Hand on every frame that is due."""
-        receiver, folder = self._receiver, self._folder
-        assert receiver is not None
-        n = 0
-        for frame in receiver.frames(now):
-            if folder is not None:
-                folder.frame(frame, now)
-            self._frames.put(frame)
-            self._fanout.put(frame)
-            n += 1
+        assert self._receiver is not None
+        for n, frame in enumerate(self._receiver.frames(now), 1):
+            self._hand_on(frame, now)
             if n % FRAMES_AT_ONCE == 0:
                 self._tell_holes()
                 await anyio.lowlevel.checkpoint()
-            if not self._stopping:
-                if self._frames.congested:
-                    await self._frames.wait_room()
-                if self._fanout.congested:
-                    await self._fanout.wait_room()
+            if self._frames.congested:
+                await self._frames.wait_room()
+            if self._fanout.congested:
+                await self._fanout.wait_room()
+        self._handed_on()
+
+    def _hand_on(self, frame: Frame, now: float) -> None:
+        if self._folder is not None:
+            self._folder.frame(frame, now)
+        self._frames.put(frame)
+        self._fanout.put(frame)
+
+    def _handed_on(self) -> None:
+        """What goes with the frames that were due."""
+        receiver, folder = self._receiver, self._folder
+        assert receiver is not None
         self._tell_holes()
         self._place_transcripts()
         if folder is not None and receiver.position >= self._next_sample:
@@ -538,31 +593,34 @@ class Capture:
     def _place_transcripts(self) -> None:
         """Pin what was said to the timeline; hand on what has been played."""
         receiver = self._receiver
-        if receiver is None:
-            return
+        over = self.state in ("ended", "failed")
         while self._unplaced:
-            position = receiver.position_at(self._unplaced[0].timestamp)
-            if position is None:
+            position = None if receiver is None else receiver.position_at(self._unplaced[0].timestamp)
+            if position is None and not over:
                 return
             said = self._unplaced.popleft()
+            sample_rate = self._profile.sample_rate if receiver is None else receiver.sample_rate
             transcript = Transcript(
                 text=said.text,
-                confidence=said.confidence,
-                position=position,
-                n_samples=said.duration_ms * receiver.sample_rate // 1000,
+                confidence=min(max(said.confidence, 0.0), 1.0),
+                position=position or 0,  # 0 also where no audio ever came: the words are not lost for that
+                n_samples=said.duration_ms * sample_rate // 1000,
                 channel=said.channel,
                 server_timestamp=said.timestamp,
             )
             if self._folder is not None:
                 self._folder.transcript(transcript)
-            self._unplayed.append(transcript)
-        if self._unplayed:
-            everything = self._transcripts_at == "once" or self.state in ("ended", "failed")
-            due = [t for t in self._unplayed if everything or t.position <= receiver.position]
-            if due:
-                self._unplayed = [t for t in self._unplayed if t not in due]
-                for transcript in sorted(due, key=lambda t: t.position):
-                    self.transcripts.put(transcript)
+            insort(self._unplayed, transcript, key=lambda t: t.position)
+        n = 0
+        while n < len(self._unplayed) and (
+            over
+            or self._transcripts_at == "once"
+            or self._unplayed[n].position <= self.position
+            or len(self._unplayed) - n > MAX_TRANSCRIPTS  # of a time to come, and no room to wait for it
+        ):
+            self.transcripts.put(self._unplayed[n])
+            n += 1
+        del self._unplayed[:n]
 
     def __aiter__(self) -> Self:
         return self
@@ -614,7 +672,7 @@ class Capture:
     async def resume(self) -> None:
         """Go on after a pause; without one it changes nothing."""
         mode, self._paused = self._paused, None
-        if mode is None:
+        if mode is None or self._done.is_set():
             return
         if mode != "drop":
             self._frames.release(clear=mode == "live_edge")
@@ -683,11 +741,14 @@ class Capture:
             await self._clock.sleep(self._profile.metrics_period_s)
             if self._receiver is None or self._done.is_set():
                 continue
-            if self._receiver.stats().packets_buffered:
-                await self._deliver(self._clock.now())  # a stalled stream gives out what has waited too long
+            if self._receiver.stats().packets_buffered and not (self._frames.congested or self._fanout.congested):
+                now = self._clock.now()  # a stalled stream gives out what has waited too long
+                for frame in self._receiver.frames(now):
+                    self._hand_on(frame, now)
+                self._handed_on()
             metrics = self.metrics()
-            logger.info("[QA Metrics] %s", metrics)
-            if self._folder is not None and not self._folder.closed:
+            logger.info("[QA Metrics] %s", json.dumps(metrics))
+            if self._folder is not None:
                 self._folder.metrics(metrics)
 
     def _become(self, state: str, *, event: str | None = None, **details: Any) -> None:
@@ -697,8 +758,11 @@ class Capture:
     def _event(self, kind: str, **details: Any) -> None:
         position = self.position
         logger.info("%s: %s at sample %d %s", self.conversation_id, kind, position, details or "")
-        if self._folder is not None and not self._folder.closed:
-            self._folder.event(kind, position, **details)
+        if self._folder is not None:
+            try:
+                self._folder.event(kind, position, **details)
+            except ConfigError:  # words of a server that look personal: the fact is recorded without them
+                self._folder.event(kind, position)
         event = {"kind": kind, "position": position, **details}
         self.events.append(event)
         if self._on_event is not None:
@@ -709,26 +773,30 @@ class Capture:
 
     async def _finish(self, failure: Exception | None) -> None:
         """Hand out and record all that has come, whatever ended the call."""
-        self._failure = failure
-        receiver = self._receiver
         try:
-            if receiver is not None:
-                receiver.flush(self._end_timestamp)
+            if self._receiver is not None:
+                self._receiver.flush(self._end_timestamp)
                 await self._deliver(self._clock.now())
         except Exception as error:
-            self._failure = failure = failure or error
-        if failure is None:
-            self._become("ended", cause="stopped here" if self._stopping and not self._over else "the call is over")
-        else:
-            self._become("failed", cause=str(failure))
-        self._place_transcripts()
-        if self._folder is not None:
-            stats = None if receiver is None else receiver.stats()
-            await anyio.to_thread.run_sync(self._folder.close, stats)  # hashes the files
-        if isinstance(self._tokens, TokenProvider):
-            await self._tokens.aclose()
-        self._frames.finish(failure)
-        self._fanout.finish(failure)
-        self.transcripts.finish()
-        self._done.set()
-        self._ready.set()
+            failure = failure or error
+        try:
+            if failure is None:
+                self._become("ended", cause="stopped here" if self._stopping and not self._over else "the call is over")
+            else:
+                self._become("failed", cause=str(failure))
+            self._place_transcripts()
+            if self._folder is not None:
+                folder, self._folder = self._folder, None  # nothing is recorded any more
+                stats = None if self._receiver is None else self._receiver.stats()
+                await anyio.to_thread.run_sync(folder.close, stats)  # hashes the files
+            if self._owns_tokens and isinstance(self._tokens, TokenProvider):
+                await self._tokens.aclose()
+        except Exception as error:
+            failure = failure or error
+        finally:  # whatever happened: nobody is left waiting
+            self._failure = failure
+            self._frames.finish(failure)
+            self._fanout.finish(failure)
+            self.transcripts.finish()
+            self._done.set()
+            self._ready.set()

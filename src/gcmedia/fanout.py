@@ -17,10 +17,12 @@ logger = logging.getLogger("gcmedia.fanout")
 
 #: What a full queue does: lose its oldest item, refuse the newest, or make the producer wait.
 OVERFLOW_POLICIES = ("drop_oldest", "drop_newest", "wait")
+#: Items that a waiting producer may still hand over, beyond the bound, once it is told to wait no more.
+HURRIED_ITEMS = 4096
 
 
 class Stream(Generic[T]):
-    """One consumer's queue; an async iterator.
+    """One consumer's queue; an async iterator.  Several tasks may share it, each item goes to one of them.
 
     Attributes
     ----------
@@ -70,7 +72,8 @@ class Stream(Generic[T]):
     async def wait_room(self) -> None:
         """Wait until the consumer has taken something."""
         while self.congested:
-            self._room = anyio.Event()
+            if self._room.is_set():  # else somebody waits for it already, and shall not be forgotten
+                self._room = anyio.Event()
             await self._room.wait()
 
     def hold(self) -> None:
@@ -94,16 +97,25 @@ class Stream(Generic[T]):
         self._wake.set()
         self._room.set()
 
-    def close_to_producer(self) -> None:
-        """From now on the producer waits for nobody: the consumer has left, or will take what is there."""
+    def hurry(self) -> None:
+        """From now on the producer does not wait: the consumer has left, or will take what is there later.
+
+        What it still has goes beyond the bound, by 4,096 items at most; then the oldest give way.
+        """
         if self.overflow == "wait":
             self.overflow = "drop_oldest"
+            self.max_items += HURRIED_ITEMS
         self._room.set()
 
     def close(self) -> None:
         """Stop consuming; the queue is emptied and the producer no longer waits for it."""
         self._items.clear()
         self.finish()
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more items will come."""
+        return self._closed
 
     @property
     def failure_pending(self) -> BaseException | None:
@@ -120,7 +132,8 @@ class Stream(Generic[T]):
                 if failure is not None:
                     raise failure
                 raise StopAsyncIteration
-            self._wake = anyio.Event()
+            if self._wake.is_set():
+                self._wake = anyio.Event()
             await self._wake.wait()
         item = self._items.popleft()
         self._room.set()
@@ -132,10 +145,13 @@ class Fanout(Generic[T]):
 
     def __init__(self) -> None:
         self._streams: list[Stream[T]] = []
+        self._dropped_by_closed = 0
 
     def subscribe(self, name: str, *, max_items: int, overflow: str = "drop_oldest") -> Stream[T]:
         """Add a consumer; it gets what comes from now on."""
         stream: Stream[T] = Stream(name, max_items, overflow)
+        self._dropped_by_closed += sum(one.dropped for one in self._streams if one.closed)
+        self._streams = [one for one in self._streams if not one.closed]
         self._streams.append(stream)
         return stream
 
@@ -154,6 +170,11 @@ class Fanout(Generic[T]):
         for stream in self._streams:
             await stream.wait_room()
 
+    def hurry(self) -> None:
+        """From now on the producer does not wait for anyone."""
+        for stream in self._streams:
+            stream.hurry()
+
     def finish(self, failure: BaseException | None = None) -> None:
         """No more items for anyone."""
         for stream in self._streams:
@@ -162,4 +183,4 @@ class Fanout(Generic[T]):
     @property
     def dropped(self) -> int:
         """Items lost over all streams."""
-        return sum(stream.dropped for stream in self._streams)
+        return self._dropped_by_closed + sum(stream.dropped for stream in self._streams)

@@ -49,7 +49,7 @@ def capture_command(
     layout: Annotated[str, typer.Option(help="Header of packets: padded16, packed12 or auto.")] = "padded16",
     gate: Annotated[bool, typer.Option(help="Noise gate, for a cleaned track beside the raw one.")] = True,
     compressor: Annotated[bool, typer.Option(help="Compressor behind the gate.")] = False,
-    token_in: Annotated[str, typer.Option(help="header, or query for servers that demand it.")] = "header",
+    token_in: Annotated[str, typer.Option(help="header, or query for servers that demand it.")] = "header",  # noqa: S107 -- a place
     seconds: Annotated[float | None, typer.Option(help="Stop after so much audio.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a call that is there already.")] = False,
     allow_custom_host: Annotated[

@@ -30,6 +30,8 @@ __all__ = [
 #: Encoding of the audio for each value of ``format``.
 ENCODINGS = {"raw": "L16LE", "pcmu": "PCMU", "pcma": "PCMA"}
 
+MAX_DURATION_MS = 86_400_000  # of one transcript
+
 SequenceNumber = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 Timestamp = Annotated[int, msgspec.Meta(ge=-(1 << 62), le=1 << 62)]
 
@@ -48,7 +50,7 @@ class TranscriptText(msgspec.Struct, tag="transcript", frozen=True):
     timestamp: Timestamp
     text: str
     confidence: float = 0.0
-    duration_ms: Annotated[int, msgspec.Meta(ge=0)] = msgspec.field(name="durationMs", default=0)
+    duration_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_DURATION_MS)] = msgspec.field(name="durationMs", default=0)
     channel: str = ""
 
 
@@ -58,8 +60,8 @@ class Ack(msgspec.Struct, tag="ack", frozen=True):
     status: str | None = None
     timestamp: Timestamp | None = None
     format: str | None = None
-    sample_rate: int | None = msgspec.field(name="sampleRate", default=None)
-    channels: tuple[str, ...] | int | None = None
+    sample_rate: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)] | None = msgspec.field(name="sampleRate", default=None)
+    channels: tuple[str, ...] | Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)] | None = None
 
     @property
     def ended(self) -> bool:
@@ -118,7 +120,7 @@ def receive(message: bytes | str) -> Event:
     try:
         event: Event = _decode(message)
         return event
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:  # ValidationError is a DecodeError
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:  # ValidationError is a DecodeError
         return _explain(message, error)
 
 
@@ -177,7 +179,7 @@ def negotiated(ack: Ack | None, *, format: str = "raw", sample_rate: int = 16_00
     else:
         names = tuple(channels or ())
     if not 1 <= len(names) <= 8 or len(set(names)) != len(names):
-        raise FormatError(f"the server names channels {channels!r}; 1 to 8 different ones are needed")
+        raise FormatError(f"the server names channels {channels!r:.200}; 1 to 8 different ones are needed")
     if not all(name.isidentifier() and len(name) <= 32 for name in names):  # they become file names
-        raise FormatError(f"the server names channels {channels!r}; plain names of up to 32 letters are needed")
+        raise FormatError(f"the server names channels {channels!r:.200}; plain names of up to 32 letters are needed")
     return MediaFormat(ENCODINGS[format], sample_rate, names)

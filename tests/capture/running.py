@@ -1,0 +1,155 @@
+"""Run a capture against the simulator, and what the truth says that it must have found."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gcmedia import Frame, GcmediaError, Hole, JitterConfig, Stats, Transcript
+from gcmedia.auth import Credentials
+from gcmedia.capture import Capture, capture
+from gcmedia.clock import Clock, ScaledClock
+from gcmedia.config import PlatformMediaConfig
+from gcmedia.record.timeline import Timeline
+from gcmedia.simulator import Call, Faults, Record, Simulator, Truth
+
+CONVERSATION = "conv"
+SPEED = 500.0  # of the client's clock: a back-off of a second takes 2 ms
+
+#: Nothing here may depend on when a packet comes.
+UNHURRIED = JitterConfig(max_hold_ms=math.inf)
+
+
+def patient(speed: float = SPEED, **settings: Any) -> PlatformMediaConfig:
+    """A profile none of whose timers goes off on a clock that hurries, but for those that are given."""
+    timers = ("open_timeout_s", "ack_timeout_s", "idle_timeout_s", "ping_interval_s", "pong_timeout_s")
+    defaults: dict[str, Any] = dict.fromkeys(timers, 60.0 * speed) | {"metrics_period_s": 20.0 * speed}
+    return PlatformMediaConfig(**{"format": "pcmu", "sample_rate": 8000, "n_channels": 2, **defaults, **settings})
+
+
+def credentials(cloud: Simulator) -> Credentials:
+    return Credentials(cloud.client_id, cloud.client_secret, cloud.base_url)
+
+
+@dataclass
+class Run:
+    """What came of a capture, and what was sent."""
+
+    call: Capture
+    stats: Stats
+    truth: Truth
+    records: tuple[Record, ...]
+    cloud: Simulator
+    frames: list[Frame] = field(default_factory=list)
+    transcripts: list[Transcript] = field(default_factory=list)
+    error: GcmediaError | None = None
+
+    @property
+    def holes(self) -> list[Hole]:
+        """As the recording lists them."""
+        assert self.call.folder is not None
+        return Timeline.load(self.call.folder / "timeline.json").holes
+
+    @property
+    def events(self) -> list[str]:
+        return [event["kind"] for event in self.call.events]
+
+    def raw(self, channel: int) -> NDArray[np.int16]:
+        """All frames of a channel, one after the other; fails if they are not contiguous."""
+        frames = [frame for frame in self.frames if frame.channel == channel]
+        position = 0
+        for frame in frames:
+            assert frame.position == position
+            position += frame.n_samples
+        return np.concatenate([np.frombuffer(frame.raw, np.int16) for frame in frames])
+
+
+async def run(
+    call: Call,
+    faults: Faults | None = None,
+    *,
+    profile: PlatformMediaConfig | None = None,
+    clock: Clock | None = None,
+    speed: float | None = None,
+    layout: str = "padded16",
+    ack: str = "detailed",
+    folder: Path | None = None,
+    on_frame: Callable[[Frame], object] | None = None,
+    **options: Any,
+) -> Run:
+    """Capture a call from its beginning to its end."""
+    frames: list[Frame] = []
+    transcripts: list[Transcript] = []
+    error: GcmediaError | None = None
+    options = {"overflow": "wait", "jitter": UNHURRIED, "rng": random.Random(1), **options}
+    async with Simulator({CONVERSATION: call}, faults, speed=speed, layout=layout, ack=ack) as cloud:
+        live = capture(
+            CONVERSATION,
+            credentials=credentials(cloud),
+            profile=profile or patient(),
+            clock=clock or ScaledClock(SPEED),
+            folder=folder,
+            **options,
+        )
+        try:
+            async with live:
+                async for frame in live:
+                    frames.append(frame)
+                    if on_frame is not None:
+                        on_frame(frame)
+        except GcmediaError as caught:
+            error = caught
+        transcripts += [transcript async for transcript in live.transcripts]
+        assert cloud.journal.failures == 0
+        assert cloud.journal.dropped == 0
+        return Run(
+            live,
+            live.stats(),
+            cloud.truth(CONVERSATION),
+            cloud.journal.records,
+            cloud,
+            frames,
+            transcripts,
+            error,
+        )
+
+
+def sent_slots(run: Run, packet_ms: int = 20) -> set[int]:
+    """Packets that were sent, by their place in the call; for calls whose timestamps do not jump."""
+    start = run.truth.start_timestamp_ms
+    return {(record.timestamp - start) // packet_ms for record in run.records if record.kind == "packet"}  # type: ignore[operator]
+
+
+def missing_runs(run: Run, packet_ms: int = 20) -> list[tuple[int, int]]:
+    """Where nothing was sent: position and length in samples of the capture's rate."""
+    rate = run.call.format.sample_rate
+    size = rate * packet_ms // 1000
+    sent = sent_slots(run, packet_ms)
+    found: list[tuple[int, int]] = []
+    for slot in range(run.truth.duration_ms // packet_ms):
+        if slot in sent:
+            continue
+        position = slot * size
+        if found and found[-1][0] + found[-1][1] == position:
+            found[-1] = (found[-1][0], found[-1][1] + size)
+        else:
+            found.append((position, size))
+    return found
+
+
+def merged(holes: Iterable[Hole]) -> list[tuple[int, int]]:
+    """Holes whatever their cause, neighbours as one."""
+    found: list[tuple[int, int]] = []
+    for hole in sorted(holes, key=lambda hole: hole.position):
+        if found and found[-1][0] + found[-1][1] == hole.position:
+            found[-1] = (found[-1][0], found[-1][1] + hole.n_samples)
+        else:
+            found.append((hole.position, hole.n_samples))
+    return found
