@@ -11,9 +11,15 @@ cdef void int16_to_l16le(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_sampl
 
 
 # One channel out of interleaved samples; n_samples is per channel.
+cdef void l16be_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                 int channel, int n_channels) noexcept nogil
+cdef void l16le_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                 int channel, int n_channels) noexcept nogil
+
+
 cdef inline void deinterleave(const int16_t *interleaved, int16_t *pcm, Py_ssize_t n_samples,
                               int channel, int n_channels) noexcept nogil:
-    kernels.take_int16(interleaved, pcm, n_samples, channel, n_channels)
+    kernels.take_words(<const uint8_t *>interleaved, <uint8_t *>pcm, n_samples, channel, n_channels)
 
 
 cdef inline int64_t sum_of_squares(const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:

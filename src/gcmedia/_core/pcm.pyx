@@ -1,3 +1,5 @@
+# cython: binding=False, embedsignature.format=clinic
+# Built-in functions: the interpreter calls them some 7 ns faster than Cython's own kind, of 35 ns for a packet.
 """Linear samples: byte order, channels, levels.
 
 Inside the library samples are int16 in native order; L16 on an RTP wire is big-endian (RFC 3551 section 4.5.11).
@@ -15,6 +17,9 @@ from gcmedia.errors import ConfigError, FormatError
 
 ctypedef void (*Unpacker)(const uint8_t *, int16_t *, Py_ssize_t) noexcept nogil
 ctypedef void (*Packer)(const int16_t *, uint8_t *, Py_ssize_t) noexcept nogil
+
+cdef enum:
+    BLOCK = 512                 # samples; a stop between two kernels, small enough to stay in the nearest cache
 
 
 cdef extern from *:
@@ -47,6 +52,32 @@ cdef inline void _reorder(const uint8_t *src, uint8_t *dst, Py_ssize_t n_samples
         kernels.swap_octets(src, dst, n_samples)
     else:
         memcpy(dst, src, 2 * n_samples)
+
+
+cdef void l16be_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                 int channel, int n_channels) noexcept nogil:
+    _reorder_channel(octets, <uint8_t *>pcm, n_samples, channel, n_channels, LITTLE_ENDIAN_HOST)
+
+
+cdef void l16le_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                 int channel, int n_channels) noexcept nogil:
+    _reorder_channel(octets, <uint8_t *>pcm, n_samples, channel, n_channels, not LITTLE_ENDIAN_HOST)
+
+
+cdef void _reorder_channel(const uint8_t *src, uint8_t *dst, Py_ssize_t n_samples,
+                           int channel, int n_channels, bint swap) noexcept nogil:
+    cdef uint8_t[2 * BLOCK] taken
+    cdef Py_ssize_t n
+    if not swap:
+        kernels.take_words(src, dst, n_samples, channel, n_channels)
+        return
+    while n_samples > 0:
+        n = min(n_samples, <Py_ssize_t>BLOCK)
+        kernels.take_words(src, taken, n, channel, n_channels)
+        kernels.swap_octets(taken, dst, n)
+        src += 2 * n * n_channels
+        dst += 2 * n
+        n_samples -= n
 
 
 cdef void _interleave(const int16_t *pcm, int16_t *interleaved, Py_ssize_t n_samples,

@@ -15,7 +15,7 @@ typedef struct {
     void (*swap_octets)(const uint8_t *, uint8_t *, ptrdiff_t);
     void (*int16_to_float32)(const int16_t *, float *, ptrdiff_t);
     void (*take_octets)(const uint8_t *, uint8_t *, ptrdiff_t, int, int);
-    void (*take_int16)(const int16_t *, int16_t *, ptrdiff_t, int, int);
+    void (*take_words)(const uint8_t *, uint8_t *, ptrdiff_t, int, int);
     int64_t (*sum_of_squares)(const int16_t *, ptrdiff_t);
     int64_t (*sum_of_magnitudes)(const int16_t *, ptrdiff_t);
     int (*peak_magnitude)(const int16_t *, ptrdiff_t);

@@ -40,19 +40,19 @@ INLINE void take_octets_loop(const uint8_t *interleaved, uint8_t *octets, ptrdif
         octets[last] = interleaved[n_channels * last];
 }
 
-INLINE void take_int16_loop(const int16_t *interleaved, int16_t *pcm, ptrdiff_t n_samples,
+INLINE void take_words_loop(const uint8_t *interleaved, uint8_t *words, ptrdiff_t n_samples,
                             int channel, int n_channels)
 {
     const ptrdiff_t last = n_samples - 1;
-    interleaved += channel;
+    interleaved += 2 * channel;
     if (n_channels == 2)
         for (ptrdiff_t i = 0; i < last; i++)
-            pcm[i] = interleaved[2 * i];
+            memcpy(words + 2 * i, interleaved + 4 * i, 2);
     else
         for (ptrdiff_t i = 0; i < last; i++)
-            pcm[i] = interleaved[n_channels * i];
+            memcpy(words + 2 * i, interleaved + 2 * n_channels * i, 2);
     if (last >= 0)
-        pcm[last] = interleaved[n_channels * last];
+        memcpy(words + 2 * last, interleaved + 2 * n_channels * last, 2);
 }
 
 KERNEL(void, swap_octets, (const uint8_t *from, uint8_t *to, ptrdiff_t n_samples), (from, to, n_samples))
@@ -60,8 +60,8 @@ KERNEL(void, int16_to_float32, (const int16_t *pcm, float *samples, ptrdiff_t n_
 KERNEL(void, take_octets,
        (const uint8_t *interleaved, uint8_t *octets, ptrdiff_t n_samples, int channel, int n_channels),
        (interleaved, octets, n_samples, channel, n_channels))
-KERNEL(void, take_int16,
-       (const int16_t *interleaved, int16_t *pcm, ptrdiff_t n_samples, int channel, int n_channels),
-       (interleaved, pcm, n_samples, channel, n_channels))
+KERNEL(void, take_words,
+       (const uint8_t *interleaved, uint8_t *words, ptrdiff_t n_samples, int channel, int n_channels),
+       (interleaved, words, n_samples, channel, n_channels))
 
 #endif
