@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ._core.conceal import Concealer
+from ._core.cpu import cpu_features
 from ._core.dynamics import Compressor
 from ._core.frame import Frame
 from ._core.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
@@ -40,7 +41,7 @@ from .errors import (
     StateError,
     TransportError,
 )
-from .types import Hole, MediaFormat, SequenceStats, Stats, Transcript
+from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcript
 
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
@@ -67,6 +68,7 @@ __all__ = [
     "Concealer",
     "ConfigError",
     "ConnectionLost",
+    "CpuFeatures",
     "Credentials",
     "FormatError",
     "Frame",
@@ -106,6 +108,7 @@ __all__ = [
     "alaw_decode",
     "alaw_encode",
     "capture",
+    "cpu_features",
     "extract_channel",
     "interleave",
     "l16_decode",

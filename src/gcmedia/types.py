@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Hole", "MediaFormat", "SequenceStats", "Stats", "Transcript"]
+__all__ = ["CpuFeatures", "Hole", "MediaFormat", "SequenceStats", "Stats", "Transcript"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,22 @@ class Transcript:
     n_samples: int = 0
     channel: str = ""
     server_timestamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CpuFeatures:
+    """Instruction sets for which the core has kernels; all of them give the same bits.
+
+    Attributes
+    ----------
+    kernels : str
+        The set that runs: ``"baseline"``, ``"avx2"`` or ``"avx512"``.
+    available : tuple of str
+        Those that this processor can run, the widest last; baseline is SSE2 on x86-64 and NEON on arm64.
+    """
+
+    kernels: str
+    available: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,49 @@
 """Borrow memory from anything with the buffer protocol, with one check and a clear error."""
 
-cdef int borrow_octets(object data, Py_buffer *view, str name) except -1
-cdef int borrow_int16(object pcm, Py_buffer *view, str name) except -1
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+
+cdef int borrow_octets_of(object data, Py_buffer *view, str name) except -1
+cdef int borrow_int16_of(object pcm, Py_buffer *view, str name) except -1
+
+cdef extern from *:
+    """
+    /* Bytes need no buffer protocol; without obj, PyBuffer_Release does nothing. */
+    static inline void view_bytes(PyObject *octets, Py_buffer *view)
+    {
+        view->obj = NULL;
+        view->buf = PyBytes_AS_STRING(octets);
+        view->len = PyBytes_GET_SIZE(octets);
+    }
+    static inline void view_nothing(Py_buffer *view)
+    {
+        view->obj = NULL;
+    }
+    """
+    void view_bytes(object octets, Py_buffer *view) noexcept nogil
+    # For a view that may stay unused, yet is released.
+    void view_nothing(Py_buffer *view) noexcept nogil
+
+
+# The view is good for as long as the caller holds a reference to the object itself.
+
+cdef inline int borrow_octets(object data, Py_buffer *view, str name) except -1:
+    if not PyBytes_CheckExact(data):
+        return borrow_octets_of(data, view, name)
+    view_bytes(data, view)
+    return 0
+
+
+cdef inline int borrow_int16(object pcm, Py_buffer *view, str name) except -1:
+    if not PyBytes_CheckExact(pcm) or PyBytes_GET_SIZE(pcm) & 1:
+        return borrow_int16_of(pcm, view, name)
+    view_bytes(pcm, view)
+    return 0
+
+
 cdef int borrow_int16_out(object out, Py_buffer *view, Py_ssize_t n_samples) except -1
 cdef int borrow_octets_out(object out, Py_buffer *view, Py_ssize_t n_octets) except -1
 # int16 or float32: the size of a sample in octets is returned, 2 or 4; the same kind is then asked of out.
 cdef int borrow_samples(object pcm, Py_buffer *view, str name) except -1
 cdef int borrow_samples_out(object out, Py_buffer *view, Py_ssize_t n_samples, int sample_size) except -1
+# The same for an output of either kind, whatever the input is.
+cdef int borrow_either_out(object out, Py_buffer *view, Py_ssize_t n_samples) except -1

@@ -13,7 +13,7 @@ cdef str SAMPLE_NAMES = "int16"
 cdef str EITHER_NAMES = "int16 or float32"
 
 
-cdef int borrow_octets(object data, Py_buffer *view, str name) except -1:
+cdef int borrow_octets_of(object data, Py_buffer *view, str name) except -1:
     """View ``data`` as octets, whatever its item type."""
     try:
         return PyObject_GetBuffer(data, view, PyBUF_SIMPLE)
@@ -86,7 +86,7 @@ cdef int _check_output(Py_buffer *view, Py_ssize_t n_samples, int sample_size) e
     return 0
 
 
-cdef int borrow_int16(object pcm, Py_buffer *view, str name) except -1:
+cdef int borrow_int16_of(object pcm, Py_buffer *view, str name) except -1:
     """View ``pcm`` as int16 samples in native order; plain octets are taken as such."""
     if _borrow(pcm, view, 0, name, SAMPLE_NAMES) != 2:
         _refuse(view, name, SAMPLE_NAMES)
@@ -129,3 +129,12 @@ cdef int borrow_samples_out(object out, Py_buffer *view, Py_ssize_t n_samples, i
     if found != sample_size and not (found == 2 and view.itemsize == 1):
         _refuse(view, "out", wanted)
     return _check_output(view, n_samples, sample_size)
+
+
+cdef int borrow_either_out(object out, Py_buffer *view, Py_ssize_t n_samples) except -1:
+    """View ``out`` as exactly ``n_samples`` writable samples; return their size.  Plain octets are int16."""
+    cdef int sample_size = _borrow(out, view, PyBUF_WRITABLE, "out", EITHER_NAMES)
+    if sample_size == 0:
+        _refuse(view, "out", EITHER_NAMES)
+    _check_output(view, n_samples, sample_size)
+    return sample_size

@@ -2,7 +2,27 @@
 
 from libc.stdint cimport int16_t, uint8_t
 
-cdef void ulaw_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
-cdef void alaw_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
-cdef void int16_to_ulaw(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil
-cdef void int16_to_alaw(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil
+from gcmedia._core.cpu cimport kernels
+
+
+cdef inline void ulaw_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
+    kernels.ulaw_to_int16(octets, pcm, n_samples)
+
+
+cdef inline void alaw_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
+    kernels.alaw_to_int16(octets, pcm, n_samples)
+
+
+cdef inline void int16_to_ulaw(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil:
+    kernels.int16_to_ulaw(pcm, octets, n_samples)
+
+
+cdef inline void int16_to_alaw(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil:
+    kernels.int16_to_alaw(pcm, octets, n_samples)
+
+
+# One channel out of several interleaved ones; n_samples is per channel.
+cdef void ulaw_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                int channel, int n_channels) noexcept nogil
+cdef void alaw_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                int channel, int n_channels) noexcept nogil

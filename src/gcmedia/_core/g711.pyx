@@ -1,3 +1,5 @@
+# cython: binding=False, embedsignature.format=clinic
+# Built-in functions: the interpreter calls them some 7 ns faster than Cython's own kind, of 35 ns for a packet.
 """PCMU and PCMA: octets to samples and back (ITU-T G.711).
 
 Samples are int16; the 14-bit (mu-law) and 13-bit (A-law) values of the standard stand in their upper bits, as in
@@ -7,136 +9,103 @@ ITU-T G.191.  Encoders follow the decision values of G.711 tables 1 and 2 as G.1
 
 from cpython.buffer cimport PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int16_t, int32_t, uint8_t
+from libc.stdint cimport int16_t, uint8_t
 
-from gcmedia._core.approx cimport bits_of
-from gcmedia._core.buffer cimport borrow_int16, borrow_int16_out, borrow_octets, borrow_octets_out
+from gcmedia._core.buffer cimport borrow_either_out, borrow_int16, borrow_octets, borrow_octets_out, view_nothing
+from gcmedia._core.cpu cimport kernels
 
 ctypedef void (*Decoder)(const uint8_t *, int16_t *, Py_ssize_t) noexcept nogil
 ctypedef void (*Encoder)(const int16_t *, uint8_t *, Py_ssize_t) noexcept nogil
 
 cdef enum:
-    ULAW_BIAS = 33              # shifts the segment borders of table 2 to powers of 2
-    ULAW_CLIP = 8191            # largest biased magnitude
+    BLOCK = 512                 # samples; a stop between two kernels, small enough to stay in the nearest cache
     WORTH_RELEASING = 8192      # samples; below, releasing the GIL costs more than it frees
 
-cdef int16_t[256] ULAW          # written once, when the module is imported
-cdef int16_t[256] ALAW
+
+cdef void _decode_channel(Decoder decoder, const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                          int channel, int n_channels) noexcept nogil:
+    cdef uint8_t[BLOCK] taken
+    cdef Py_ssize_t n
+    while n_samples > 0:
+        n = min(n_samples, <Py_ssize_t>BLOCK)
+        kernels.take_octets(octets, taken, n, channel, n_channels)
+        decoder(taken, pcm, n)
+        octets += n * n_channels
+        pcm += n
+        n_samples -= n
 
 
-cdef int16_t _expand_ulaw(int code) noexcept:
-    """Table 2, columns 6 to 8: 33 is added, the mantissa shifted by the segment, 33 taken off again."""
-    cdef int inverted = ~code & 0xFF
-    cdef int magnitude = (((((inverted & 0x0F) << 1) + ULAW_BIAS) << ((inverted >> 4) & 7)) - ULAW_BIAS) << 2
-    return -magnitude if inverted & 0x80 else magnitude
+cdef void ulaw_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                int channel, int n_channels) noexcept nogil:
+    _decode_channel(kernels.ulaw_to_int16, octets, pcm, n_samples, channel, n_channels)
 
 
-cdef int16_t _expand_alaw(int code) noexcept:
-    """Table 1, columns 6 to 8: the middle of the interval; even bits are inverted on the wire."""
-    cdef int plain = code ^ 0x55
-    cdef int segment = (plain >> 4) & 7
-    cdef int magnitude = ((plain & 0x0F) << 4) + 8
-    if segment > 0:
-        magnitude = (magnitude + 0x100) << (segment - 1)
-    return magnitude if plain & 0x80 else -magnitude
+cdef void alaw_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                int channel, int n_channels) noexcept nogil:
+    _decode_channel(kernels.alaw_to_int16, octets, pcm, n_samples, channel, n_channels)
 
 
-def _fill_tables():
-    cdef int code
-    for code in range(256):
-        ULAW[code] = _expand_ulaw(code)
-        ALAW[code] = _expand_alaw(code)
+cdef void _decode_float32(Decoder decoder, const uint8_t *octets, float *samples, Py_ssize_t n_samples) noexcept nogil:
+    cdef int16_t[BLOCK] pcm
+    cdef Py_ssize_t n
+    while n_samples > 0:
+        n = min(n_samples, <Py_ssize_t>BLOCK)
+        decoder(octets, pcm, n)
+        kernels.int16_to_float32(pcm, samples, n)
+        octets += n
+        samples += n
+        n_samples -= n
 
 
-_fill_tables()
-del _fill_tables
-
-
-cdef void ulaw_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        pcm[i] = ULAW[octets[i]]
-
-
-cdef void alaw_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        pcm[i] = ALAW[octets[i]]
-
-
-# Segment and mantissa of a companding law are exponent and leading mantissa bits of a float: after conversion,
-# bits 26..23 and 22..19 are what the law sends.
-
-cdef void int16_to_ulaw(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil:
-    cdef int32_t sign, biased, code
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        sign = pcm[i] >> 15                                     # 0 or -1
-        biased = ((pcm[i] ^ sign) >> 2) + ULAW_BIAS
-        biased = biased if biased < ULAW_CLIP else ULAW_CLIP
-        code = (bits_of(<float>biased) >> 19) - ((127 + 5) << 4)
-        octets[i] = <uint8_t>((0xFF + (sign & -0x80)) - code)   # all bits are inverted on the wire
-
-
-cdef void int16_to_alaw(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil:
-    cdef int32_t sign, magnitude, code
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        sign = pcm[i] >> 15
-        magnitude = (pcm[i] ^ sign) >> 4
-        code = (bits_of(<float>magnitude) >> 19) - ((127 + 3) << 4)
-        code = code if magnitude >= 16 else magnitude           # segment 0 is linear
-        octets[i] = <uint8_t>((code | (~sign & 0x80)) ^ 0x55)
+cdef void _decode_into(Decoder decoder, const uint8_t *octets, void *out, Py_ssize_t n_samples,
+                       int sample_size) noexcept nogil:
+    if sample_size == sizeof(int16_t):
+        decoder(octets, <int16_t *>out, n_samples)
+    else:
+        _decode_float32(decoder, octets, <float *>out, n_samples)
 
 
 cdef object _decode(object data, object out, Decoder decoder):
     cdef Py_buffer source, target
-    cdef int16_t *pcm
-    cdef Py_ssize_t n_samples
+    cdef int sample_size = sizeof(int16_t)
+    view_nothing(&target)
     borrow_octets(data, &source, "data")
     try:
-        n_samples = source.len
         if out is None:
-            result = PyBytes_FromStringAndSize(NULL, 2 * n_samples)
-            pcm = <int16_t *>PyBytes_AS_STRING(result)
+            out = PyBytes_FromStringAndSize(NULL, 2 * source.len)
+            target.buf = PyBytes_AS_STRING(out)
         else:
-            borrow_int16_out(out, &target, n_samples)
-            result = out
-            pcm = <int16_t *>target.buf
-        if n_samples < WORTH_RELEASING:
-            decoder(<const uint8_t *>source.buf, pcm, n_samples)
+            sample_size = borrow_either_out(out, &target, source.len)
+        if source.len < WORTH_RELEASING:
+            _decode_into(decoder, <const uint8_t *>source.buf, target.buf, source.len, sample_size)
         else:
             with nogil:
-                decoder(<const uint8_t *>source.buf, pcm, n_samples)
-        if out is not None:
-            PyBuffer_Release(&target)
-        return result
+                _decode_into(decoder, <const uint8_t *>source.buf, target.buf, source.len, sample_size)
+        PyBuffer_Release(&target)
+        return out
     finally:
         PyBuffer_Release(&source)
 
 
 cdef object _encode(object pcm, object out, Encoder encoder):
     cdef Py_buffer source, target
-    cdef uint8_t *octets
     cdef Py_ssize_t n_samples
+    view_nothing(&target)
     borrow_int16(pcm, &source, "pcm")
     try:
         n_samples = source.len // 2
         if out is None:
-            result = PyBytes_FromStringAndSize(NULL, n_samples)
-            octets = <uint8_t *>PyBytes_AS_STRING(result)
+            out = PyBytes_FromStringAndSize(NULL, n_samples)
+            target.buf = PyBytes_AS_STRING(out)
         else:
             borrow_octets_out(out, &target, n_samples)
-            result = out
-            octets = <uint8_t *>target.buf
         if n_samples < WORTH_RELEASING:
-            encoder(<const int16_t *>source.buf, octets, n_samples)
+            encoder(<const int16_t *>source.buf, <uint8_t *>target.buf, n_samples)
         else:
             with nogil:
-                encoder(<const int16_t *>source.buf, octets, n_samples)
-        if out is not None:
-            PyBuffer_Release(&target)
-        return result
+                encoder(<const int16_t *>source.buf, <uint8_t *>target.buf, n_samples)
+        PyBuffer_Release(&target)
+        return out
     finally:
         PyBuffer_Release(&source)
 
@@ -148,8 +117,9 @@ def ulaw_decode(data, out=None):
     ----------
     data : buffer of uint8, shape (n_samples,)
         One octet a sample.  Borrowed for the call.
-    out : writable buffer of int16, shape (n_samples,), optional
-        Filled and returned when given; nothing is allocated then.  It must not overlap ``data``.
+    out : writable buffer of int16 or float32, shape (n_samples,), optional
+        Filled and returned when given; nothing is allocated then.  It must not overlap ``data``.  Plain octets are
+        int16; float32 is a share of full scale, int16 over 32768.
 
     Returns
     -------
@@ -167,7 +137,7 @@ def ulaw_decode(data, out=None):
     ----------
     ITU-T G.711, tables 2a and 2b; RFC 3551 section 4.5.14.
     """
-    return _decode(data, out, ulaw_to_int16)
+    return _decode(data, out, kernels.ulaw_to_int16)
 
 
 def alaw_decode(data, out=None):
@@ -177,8 +147,9 @@ def alaw_decode(data, out=None):
     ----------
     data : buffer of uint8, shape (n_samples,)
         One octet a sample.  Borrowed for the call.
-    out : writable buffer of int16, shape (n_samples,), optional
-        Filled and returned when given; nothing is allocated then.  It must not overlap ``data``.
+    out : writable buffer of int16 or float32, shape (n_samples,), optional
+        Filled and returned when given; nothing is allocated then.  It must not overlap ``data``.  Plain octets are
+        int16; float32 is a share of full scale, int16 over 32768.
 
     Returns
     -------
@@ -196,7 +167,7 @@ def alaw_decode(data, out=None):
     ----------
     ITU-T G.711, tables 1a and 1b; RFC 3551 section 4.5.14.
     """
-    return _decode(data, out, alaw_to_int16)
+    return _decode(data, out, kernels.alaw_to_int16)
 
 
 def ulaw_encode(pcm, out=None):
@@ -232,7 +203,7 @@ def ulaw_encode(pcm, out=None):
     ----------
     ITU-T G.711, tables 2a and 2b; ITU-T G.191, ``ulaw_compress``.
     """
-    return _encode(pcm, out, int16_to_ulaw)
+    return _encode(pcm, out, kernels.int16_to_ulaw)
 
 
 def alaw_encode(pcm, out=None):
@@ -263,4 +234,4 @@ def alaw_encode(pcm, out=None):
     ----------
     ITU-T G.711, tables 1a and 1b; ITU-T G.191, ``alaw_compress``.
     """
-    return _encode(pcm, out, int16_to_alaw)
+    return _encode(pcm, out, kernels.int16_to_alaw)

@@ -1,3 +1,5 @@
+# cython: binding=False, embedsignature.format=clinic
+# Built-in functions: the interpreter calls them some 7 ns faster than Cython's own kind, of 35 ns for a packet.
 """Linear samples: byte order, channels, levels.
 
 Inside the library samples are int16 in native order; L16 on an RTP wire is big-endian (RFC 3551 section 4.5.11).
@@ -6,7 +8,8 @@ Inside the library samples are int16 in native order; L16 on an RTP wire is big-
 from cpython.buffer cimport PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.math cimport log10, sqrt
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, int64_t, uint8_t
+from libc.string cimport memcpy
 
 from gcmedia._core.buffer cimport borrow_int16, borrow_int16_out, borrow_octets, borrow_octets_out
 
@@ -15,38 +18,66 @@ from gcmedia.errors import ConfigError, FormatError
 ctypedef void (*Unpacker)(const uint8_t *, int16_t *, Py_ssize_t) noexcept nogil
 ctypedef void (*Packer)(const int16_t *, uint8_t *, Py_ssize_t) noexcept nogil
 
+cdef enum:
+    BLOCK = 512                 # samples; a stop between two kernels, small enough to stay in the nearest cache
+
+
+cdef extern from *:
+    """
+    #define LITTLE_ENDIAN_HOST (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+    """
+    bint LITTLE_ENDIAN_HOST
+
+
+# One of each pair is a plain copy.
 
 cdef void l16be_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        pcm[i] = <int16_t>((<uint16_t>octets[2 * i] << 8) | octets[2 * i + 1])
+    _reorder(octets, <uint8_t *>pcm, n_samples, LITTLE_ENDIAN_HOST)
 
 
 cdef void l16le_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        pcm[i] = <int16_t>((<uint16_t>octets[2 * i + 1] << 8) | octets[2 * i])
+    _reorder(octets, <uint8_t *>pcm, n_samples, not LITTLE_ENDIAN_HOST)
 
 
 cdef void int16_to_l16be(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        octets[2 * i] = <uint8_t>(<uint16_t>pcm[i] >> 8)
-        octets[2 * i + 1] = <uint8_t>pcm[i]
+    _reorder(<const uint8_t *>pcm, octets, n_samples, LITTLE_ENDIAN_HOST)
 
 
 cdef void int16_to_l16le(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        octets[2 * i] = <uint8_t>pcm[i]
-        octets[2 * i + 1] = <uint8_t>(<uint16_t>pcm[i] >> 8)
+    _reorder(<const uint8_t *>pcm, octets, n_samples, not LITTLE_ENDIAN_HOST)
 
 
-cdef void deinterleave(const int16_t *interleaved, int16_t *pcm, Py_ssize_t n_samples,
-                       int channel, int n_channels) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        pcm[i] = interleaved[i * n_channels + channel]
+cdef inline void _reorder(const uint8_t *src, uint8_t *dst, Py_ssize_t n_samples, bint swap) noexcept nogil:
+    if swap:
+        kernels.swap_octets(src, dst, n_samples)
+    else:
+        memcpy(dst, src, 2 * n_samples)
+
+
+cdef void l16be_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                 int channel, int n_channels) noexcept nogil:
+    _reorder_channel(octets, <uint8_t *>pcm, n_samples, channel, n_channels, LITTLE_ENDIAN_HOST)
+
+
+cdef void l16le_channel_to_int16(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                 int channel, int n_channels) noexcept nogil:
+    _reorder_channel(octets, <uint8_t *>pcm, n_samples, channel, n_channels, not LITTLE_ENDIAN_HOST)
+
+
+cdef void _reorder_channel(const uint8_t *src, uint8_t *dst, Py_ssize_t n_samples,
+                           int channel, int n_channels, bint swap) noexcept nogil:
+    cdef uint8_t[2 * BLOCK] taken
+    cdef Py_ssize_t n
+    if not swap:
+        kernels.take_words(src, dst, n_samples, channel, n_channels)
+        return
+    while n_samples > 0:
+        n = min(n_samples, <Py_ssize_t>BLOCK)
+        kernels.take_words(src, taken, n, channel, n_channels)
+        kernels.swap_octets(taken, dst, n)
+        src += 2 * n * n_channels
+        dst += 2 * n
+        n_samples -= n
 
 
 cdef void _interleave(const int16_t *pcm, int16_t *interleaved, Py_ssize_t n_samples,
@@ -54,40 +85,6 @@ cdef void _interleave(const int16_t *pcm, int16_t *interleaved, Py_ssize_t n_sam
     cdef Py_ssize_t i
     for i in range(n_samples):
         interleaved[i * n_channels + channel] = pcm[i]
-
-
-cdef int64_t sum_of_squares(const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-    """Exact; pairs of squares fit 32 bits, (-32768)**2 * 2 = 2**31."""
-    cdef int64_t total = 0
-    cdef uint32_t pair
-    cdef Py_ssize_t i
-    for i in range(n_samples // 2):
-        pair = <uint32_t>(<int32_t>pcm[2 * i] * pcm[2 * i]) + <uint32_t>(<int32_t>pcm[2 * i + 1] * pcm[2 * i + 1])
-        total += pair
-    if n_samples & 1:
-        total += <int32_t>pcm[n_samples - 1] * pcm[n_samples - 1]
-    return total
-
-
-cdef int64_t sum_of_magnitudes(const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-    cdef int64_t total = 0
-    cdef int32_t sample
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        sample = pcm[i]
-        total += sample if sample >= 0 else -sample
-    return total
-
-
-cdef int peak_magnitude(const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-    """0 to 32768; the lowest sample has no positive twin in 16 bits."""
-    cdef int32_t low = 0, high = 0, sample
-    cdef Py_ssize_t i
-    for i in range(n_samples):
-        sample = pcm[i]
-        low = sample if sample < low else low
-        high = sample if sample > high else high
-    return high if high > -low else -low
 
 
 cdef bint _is_big(object byteorder) except -1:
