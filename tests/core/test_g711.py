@@ -153,7 +153,7 @@ def test_out_is_filled_and_returned() -> None:
         pytest.param(lambda: ulaw_decode(NO_BUFFERS[1]), TypeError, "not NoneType", id="none"),
         pytest.param(lambda: ulaw_decode(b"abc", bytearray(5)), ValueError, "5 octets, 6 are needed", id="small-out"),
         pytest.param(lambda: ulaw_decode(b"abc", b"123456"), TypeError, "writable", id="read-only-out"),
-        pytest.param(lambda: ulaw_decode(b"ab", np.zeros(1, np.float32)), TypeError, "format 'f'", id="float-out"),
+        pytest.param(lambda: ulaw_decode(b"ab", np.zeros(2, np.float64)), TypeError, "format 'd'", id="double-out"),
         pytest.param(
             lambda: ulaw_decode(b"ab", memoryview(bytearray(5))[1:]), ValueError, "address", id="misaligned-out"
         ),
