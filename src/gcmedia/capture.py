@@ -41,7 +41,7 @@ from .errors import (
     TransportError,
 )
 from .fanout import Fanout, Stream
-from .record import CallFolder
+from .record import AuditPolicy, CallFolder
 from .regions import Region, resolve_region, takes_secrets
 from .transport.websocket import WebSocket, connect, redact
 from .types import MediaFormat, Stats, Transcript
@@ -84,6 +84,7 @@ def capture(
     record_to: str | PathLike[str] | None = None,
     folder: str | PathLike[str] | None = None,
     overwrite: bool = False,
+    audit_policy: AuditPolicy | None = None,
     max_frames: int = 1000,
     overflow: str = "drop_oldest",
     transcripts_at: str = "playout",
@@ -116,6 +117,9 @@ def capture(
         Record into exactly this folder instead.
     overwrite : bool
         Replace a call that the folder holds already.
+    audit_policy : AuditPolicy, optional
+        Consent and purpose of the recording; ``privacyCompliant`` in the audit log is computed from it, and
+        false for audio as long as nobody states them.
     max_frames : int
         Bound of the frame queue between the network and you.
     overflow : str
@@ -159,6 +163,7 @@ def capture(
         reconnect=reconnect or ReconnectConfig(),
         folder=None if folder is None else Path(folder),
         overwrite=overwrite,
+        audit_policy=audit_policy,
         frames=Stream("frames", max_frames, overflow),
         transcripts_at=transcripts_at,
         on_event=on_event,
@@ -231,6 +236,7 @@ class Capture:
         reconnect: ReconnectConfig,
         folder: Path | None,
         overwrite: bool,
+        audit_policy: AuditPolicy | None,
         frames: Stream[Frame],
         transcripts_at: str,
         on_event: Callable[[dict[str, Any]], object] | None,
@@ -253,6 +259,7 @@ class Capture:
         self._reconnect = reconnect
         self._folder_path = folder
         self._overwrite = overwrite
+        self._audit_policy = audit_policy
         self._frames = frames
         self._fanout: Fanout[Frame] = Fanout()
         self._transcripts_at = transcripts_at
@@ -529,6 +536,7 @@ class Capture:
                 region=self._region.aws or self._region.domain,
                 clock=self._clock.wall,
                 overwrite=self._overwrite,
+                audit_policy=self._audit_policy,
             )
         self._receiver = Receiver(
             format.encoding,
@@ -750,6 +758,7 @@ class Capture:
             logger.info("[QA Metrics] %s", json.dumps(metrics))
             if self._folder is not None:
                 self._folder.metrics(metrics)
+                self._folder.flush(self._clock.now())  # for the times when no frame does it
 
     def _become(self, state: str, *, event: str | None = None, **details: Any) -> None:
         self.state = state

@@ -16,6 +16,7 @@ from .capture import Capture, capture
 from .clock import Clock, ScaledClock
 from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig
 from .errors import ConfigError
+from .record import AuditPolicy
 from .report import render_report
 from .simulator import Call, Faults, Simulator, Truth
 from .types import Stats
@@ -143,6 +144,7 @@ async def run_demo(
             jitter=JitterConfig(max_hold_ms=math.inf),
             folder=out,
             overwrite=True,
+            audit_policy=AuditPolicy(consent=True, purpose="demonstration"),
             overflow="wait",
             clock=clock,
         ) as captured,

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from ..capture import Capture, capture
 from ..config import CompressorConfig, GateConfig, PlatformMediaConfig
+from ..record import AuditPolicy
 from .show import CallProgress, console, show_files, show_stats
 
 __all__ = ["capture_command"]
@@ -52,6 +53,10 @@ def capture_command(
     token_in: Annotated[str, typer.Option(help="header, or query for servers that demand it.")] = "header",  # noqa: S107 -- a place
     seconds: Annotated[float | None, typer.Option(help="Stop after so much audio.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a call that is there already.")] = False,
+    purpose: Annotated[str, typer.Option(help="Why the call is recorded; stands in the audit log.")] = "",
+    consent: Annotated[
+        bool, typer.Option("--consent", help="The parties know of the recording; without it the log says so.")
+    ] = False,
     allow_custom_host: Annotated[
         bool, typer.Option("--allow-custom-host", help="Send the secret to a host that is not the platform's.")
     ] = False,
@@ -74,6 +79,7 @@ def capture_command(
         compressor=CompressorConfig() if compressor else None,
         record_to=out,
         overwrite=overwrite,
+        audit_policy=AuditPolicy(consent=consent, purpose=purpose),
         allow_custom_host=allow_custom_host,
     )
     failure: Exception | None = None

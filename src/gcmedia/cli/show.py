@@ -10,7 +10,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from .._core.frame import Frame
@@ -24,11 +24,12 @@ console = Console(file=sys.stderr, highlight=False)
 
 UPDATE_S = 0.1  # of audio
 METER_DB = 60
+METER_WIDTH = 6
 
 
 def _meter(level_dbov: float) -> str:
-    filled = round(max(0.0, min(1.0, 1 + level_dbov / METER_DB)) * 8)
-    return "█" * filled + "·" * (8 - filled)
+    filled = round(max(0.0, min(1.0, 1 + level_dbov / METER_DB)) * METER_WIDTH)
+    return "█" * filled + "·" * (METER_WIDTH - filled)
 
 
 class CallProgress:
@@ -43,16 +44,15 @@ class CallProgress:
     def __init__(self, *, quiet: bool = False) -> None:
         self._progress = Progress(
             TextColumn("{task.fields[state]:<12}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[time]}"),
             TextColumn("{task.fields[levels]}"),
-            TextColumn("depth {task.fields[depth]:>2}  lost {task.fields[lost]:>4}  holes {task.fields[holes]:>3}"),
-            TimeElapsedColumn(),
+            TextColumn("lost {task.fields[lost]} in {task.fields[holes]}"),
             console=console,
             disable=quiet,
         )
         self._task = self._progress.add_task(
-            "call", total=None, state="connecting", time="", levels="", depth=0, lost=0, holes=0
+            "call", total=None, state="connecting", time="", levels="", lost=0, holes=0
         )
         self._call: Capture | None = None
         self._levels: dict[int, float] = {}
@@ -90,8 +90,7 @@ class CallProgress:
             completed=at_s,
             state=self._call.state,
             time=f"{at_s:6.1f}" + (f"/{self._total_s:.1f} s" if self._total_s else " s"),
-            levels="  ".join(f"{names[i][:3]} {_meter(level)}" for i, level in sorted(self._levels.items())),
-            depth=stats.buffer_depth,
+            levels=" ".join(f"{names[i][:3]} {_meter(level)}" for i, level in sorted(self._levels.items())),
             lost=stats.packets_lost,
             holes=stats.concealment_events,
         )

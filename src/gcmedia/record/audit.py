@@ -35,7 +35,7 @@ MAX_TEXT = 200  # characters of a value that are kept
 ACTIONS = _words(
     "session_start session_end subscribed unsubscribed denied reconnect reconnected pause paused resume resumed "
     "restart token_refresh drop overrun idle ended mask muted unmuted media_capture transcript repair listen_in "
-    "storage_failed storage_resumed"
+    "storage_failed storage_resumed connected reconnecting failed unknown_message malformed_message"
 )
 #: Actions that handle what people say: they need consent, and a purpose.
 MEDIA_ACTIONS = frozenset(("media_capture", "transcript", "listen_in"))
