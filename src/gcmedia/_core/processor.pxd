@@ -37,6 +37,8 @@ cdef class Processor:
     cdef Encoding code
     cdef int sample_octets              # of one sample, one channel
     cdef tuple channels                 # of Channel
+    cdef int16_t *scratch               # one packet, interleaved
+    cdef Py_ssize_t scratch_room
     cdef int64_t n_in                   # samples taken since the start, per channel
     cdef int64_t n_out                  # samples framed since the start
     cdef Py_ssize_t to_drop             # of the first clean samples, which are the delay

@@ -12,9 +12,9 @@ from libc.string cimport memmove, memset
 from gcmedia._core.conceal cimport Concealer
 from gcmedia._core.dynamics cimport Compressor
 from gcmedia._core.frame cimport Frame
-from gcmedia._core.g711 cimport alaw_channel_to_int16, alaw_to_int16, ulaw_channel_to_int16, ulaw_to_int16
+from gcmedia._core.g711 cimport alaw_to_int16, ulaw_to_int16
 from gcmedia._core.gate cimport SpectralGate
-from gcmedia._core.pcm cimport l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16
+from gcmedia._core.pcm cimport deinterleave, l16be_to_int16, l16le_to_int16
 from gcmedia._core.silence cimport SilenceDetector
 
 from gcmedia._core.conceal import Concealer as _Concealer
@@ -129,37 +129,43 @@ cdef class Processor:
             self.delay_samples += first.compressor.delay_samples
         self.to_drop = self.delay_samples
 
+    def __dealloc__(self):
+        free(self.scratch)
+
     cdef Py_ssize_t samples_in(self, Py_ssize_t n_octets) noexcept nogil:
         """Whole samples per channel in so many octets."""
         return n_octets // (self.sample_octets * self.n_channels)
 
     cdef int decode(self, const uint8_t *octets, Py_ssize_t n_samples) except -1:
         """Take the next samples that were received."""
+        cdef Py_ssize_t n_all = n_samples * self.n_channels
         cdef Channel channel
         cdef int16_t *pcm
+        cdef void *larger
         cdef int i
+        if self.n_channels > 1 and self.scratch_room < n_all:
+            larger = realloc(self.scratch, n_all * sizeof(int16_t))
+            if larger == NULL:
+                raise MemoryError()
+            self.scratch = <int16_t *>larger
+            self.scratch_room = n_all
         for i in range(self.n_channels):
             channel = <Channel>self.channels[i]
             if not channel._ensure_room(n_samples):
                 raise MemoryError()
-            pcm = channel.raw + channel.n_raw
-            if self.n_channels == 1:
+            pcm = self.scratch if self.n_channels > 1 else channel.raw + channel.n_raw
+            if i == 0:
                 if self.code == PCMU:
-                    ulaw_to_int16(octets, pcm, n_samples)
+                    ulaw_to_int16(octets, pcm, n_all)
                 elif self.code == PCMA:
-                    alaw_to_int16(octets, pcm, n_samples)
+                    alaw_to_int16(octets, pcm, n_all)
                 elif self.code == L16:
-                    l16be_to_int16(octets, pcm, n_samples)
+                    l16be_to_int16(octets, pcm, n_all)
                 else:
-                    l16le_to_int16(octets, pcm, n_samples)
-            elif self.code == PCMU:
-                ulaw_channel_to_int16(octets, pcm, n_samples, i, self.n_channels)
-            elif self.code == PCMA:
-                alaw_channel_to_int16(octets, pcm, n_samples, i, self.n_channels)
-            elif self.code == L16:
-                l16be_channel_to_int16(octets, pcm, n_samples, i, self.n_channels)
-            else:
-                l16le_channel_to_int16(octets, pcm, n_samples, i, self.n_channels)
+                    l16le_to_int16(octets, pcm, n_all)
+            if self.n_channels > 1:
+                pcm = channel.raw + channel.n_raw
+                deinterleave(self.scratch, pcm, n_samples, i, self.n_channels)
             channel.concealer.good(pcm, n_samples)
             memset(channel.made_up + channel.n_raw, 0, n_samples)
             channel.n_raw += n_samples
