@@ -80,7 +80,7 @@ cdef int _check_output(Py_buffer *view, Py_ssize_t n_samples, int sample_size) e
         raise ValueError(
             f"out has {size} octets, {sample_size * n_samples} are needed for {n_samples} samples of {sample_size}"
         )
-    if <uintptr_t>view.buf & (sample_size - 1):
+    if view.len and <uintptr_t>view.buf & (sample_size - 1):
         PyBuffer_Release(view)
         raise ValueError(f"out begins at an address that is no multiple of {sample_size}, the size of a sample")
     return 0
