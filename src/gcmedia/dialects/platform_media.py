@@ -118,7 +118,8 @@ def receive(message: bytes | str) -> Event:
     if isinstance(message, bytes):
         return Packet(message)
     try:
-        return _decode(message)
+        event: Event = _decode(message)
+        return event
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:  # ValidationError is a DecodeError
         return _explain(message, error)
 
