@@ -191,7 +191,11 @@ def _tokens(
     if region is not None:
         credentials = replace(credentials, region=region)
     provider = TokenProvider(
-        credentials, refresh_margin_s=profile.refresh_margin_s, allow_custom_host=allow_custom_host, clock=clock
+        credentials,
+        refresh_margin_s=profile.refresh_margin_s,
+        attempts=1,  # repeating is the affair of ReconnectConfig, which counts these attempts too
+        allow_custom_host=allow_custom_host,
+        clock=clock,
     )
     return provider, provider.region
 
@@ -698,6 +702,11 @@ class Capture:
         if self._format is None:
             raise StateError(f"the format is not known yet: the call is {self.state}")
         return self._format
+
+    @property
+    def reached(self) -> bool:
+        """Whether a subscription has been acknowledged, so that there is a format and a recording."""
+        return self._format is not None
 
     @property
     def position(self) -> int:

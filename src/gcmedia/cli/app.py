@@ -29,7 +29,6 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigError, 2),
     (FormatError, 2),
     (AuthError, 3),
-    (HandshakeError, 4),
     (TransportError, 4),
     (GcmediaError, 1),
 )
@@ -48,6 +47,8 @@ def run() -> int:
         return 130
     except GcmediaError as error:
         print(f"gcmedia: {error}", file=sys.stderr)
+        if isinstance(error, HandshakeError) and error.status == 403:  # 401 is an AuthError already
+            return 3
         return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
     except OSError as error:
         print(f"gcmedia: {error}", file=sys.stderr)

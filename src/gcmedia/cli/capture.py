@@ -9,32 +9,37 @@ from pathlib import Path
 from typing import Annotated
 
 import anyio
+import anyio.abc
 import typer
 from rich.markup import escape
 
 from ..capture import Capture, capture
 from ..config import CompressorConfig, GateConfig, PlatformMediaConfig
 from ..record import AuditPolicy
+from .run import run_async
 from .show import CallProgress, console, show_files, show_stats
 
 __all__ = ["capture_command"]
 
 
-async def _stop_on_signal(call: Capture) -> None:
+async def _stop_on_signal(call: Capture, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    """Stop at the first signal; the second one, if it comes, does what it always does."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
         async for _ in signals:
             await call.stop()
             return
 
 
 async def _capture(call: Capture, progress: CallProgress, seconds: float | None) -> None:
-    async with anyio.create_task_group() as tasks, call:
-        tasks.start_soon(_stop_on_signal, call)
-        progress.call(call, seconds)
-        async for frame in call:
-            progress.frame(frame)
-            if seconds is not None and frame.time_s >= seconds:
-                await call.stop()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_stop_on_signal, call)  # before connecting, which may take long
+        async with call:
+            progress.call(call, seconds)
+            async for frame in call:
+                progress.frame(frame)
+                if seconds is not None and frame.time_s >= seconds:
+                    await call.stop()
         tasks.cancel_scope.cancel()
 
 
@@ -50,7 +55,7 @@ def capture_command(
     layout: Annotated[str, typer.Option(help="Header of packets: padded16, packed12 or auto.")] = "padded16",
     gate: Annotated[bool, typer.Option(help="Noise gate, for a cleaned track beside the raw one.")] = True,
     compressor: Annotated[bool, typer.Option(help="Compressor behind the gate.")] = False,
-    token_in: Annotated[str, typer.Option(help="header, or query for servers that demand it.")] = "header",  # noqa: S107 -- a place
+    token_in: Annotated[str, typer.Option(help="header, or query where a server demands it.")] = "header",  # noqa: S107
     seconds: Annotated[float | None, typer.Option(help="Stop after so much audio.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a call that is there already.")] = False,
     purpose: Annotated[str, typer.Option(help="Why the call is recorded; stands in the audit log.")] = "",
@@ -85,7 +90,7 @@ def capture_command(
     failure: Exception | None = None
     with CallProgress(quiet=quiet) as progress:
         try:
-            anyio.run(partial(_capture, call, progress, seconds), backend=backend)
+            run_async(partial(_capture, call, progress, seconds), backend)
         except* Exception as group:
             failure = group.exceptions[0]
             while isinstance(failure, ExceptionGroup):
@@ -104,6 +109,8 @@ def capture_command(
         print(json.dumps(stats.as_dict() | {"balanced": stats.balanced, "reconnects": call.reconnects}))
     if failure is not None:
         raise failure
+    if call.state == "ended" and not call.reached:
+        raise typer.Exit(130)  # interrupted while it was connecting
     if not stats.balanced:
         console.print(f"[bold red]the accounting does not hold:[/] {escape(stats.identity())}")
         raise typer.Exit(1)

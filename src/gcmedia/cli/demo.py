@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 import typer
 from rich.markup import escape
 
 from ..demo import run_demo
+from .run import run_async
 from .show import CallProgress, console, show_files, show_stats
 
 __all__ = ["demo_command"]
@@ -30,7 +30,7 @@ def demo_command(
 ) -> None:
     """Capture a simulated call over a bad network, with a report to look at."""
     with CallProgress(quiet=quiet) as progress:
-        result = anyio.run(
+        result = run_async(
             partial(
                 run_demo,
                 out,
@@ -41,7 +41,7 @@ def demo_command(
                 on_call=progress.call,
                 on_frame=progress.frame,
             ),
-            backend=backend,
+            backend,
         )
     rate = result.stats.total_samples * 1000 // max(1, result.truth.duration_ms)
     show_stats("The call", result.stats, rate, [("reconnects", str(result.reconnects))])

@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 import typer
 
 from ..demo import speech_call
 from ..simulator import Call, Faults, Simulator, serve_forever
+from .run import run_async
 
 __all__ = ["simulate_command"]
 
@@ -37,7 +37,7 @@ def simulate_command(
     paths: list[str | Path] = [part for part in speech.split(",") if part]
     call = speech_call(paths) if paths else Call.demo()
     network = Faults.bad_network(seed) if faults else Faults.none()
-    anyio.run(
+    run_async(
         partial(
             serve_forever,
             {conversation: call},
@@ -47,5 +47,5 @@ def simulate_command(
             port=port,
             layout=layout,
         ),
-        backend=backend,
+        backend,
     )

@@ -420,30 +420,30 @@ def _bracket(ax: Axes, start_s: float, end_s: float) -> None:
 def _spectrum_window(call: Call) -> tuple[int, int, int]:
     """Channel, first sample and length of the before and after picture.
 
-    The channel with the most made-up audio, else the noisiest, where the most was made up, else where it is loudest.
+    The noisiest channel with sound on it, where it has the most sound: there a gate shows what it does.
     """
     timeline = call.timeline
     present = [index for index, samples in enumerate(call.raw) if samples is not None and len(samples)]
     if not present:
         return 0, 0, 0
-    floors = {}
+    length = round(SPECTRUM_S * timeline.sample_rate)
+    best = (-1.0, -1.0, 0, 0, 0)
     for index in present:
         samples = call.raw[index]
         assert samples is not None
         level, middle = levels(samples, COLUMNS // 2, max(1, timeline.sample_rate // 50))
-        floors[index] = (float(np.percentile(level, 10)), level, middle)
-    channel = max(present, key=lambda i: (timeline.concealed[timeline.channels[i]].total, round(floors[i][0] / 3), -i))
-    samples = call.raw[channel]
-    assert samples is not None
-    length = min(len(samples), round(SPECTRUM_S * timeline.sample_rate))
-    spans = list(timeline.concealed[timeline.channels[channel]])
-    if spans:
-        centre = max(spans, key=lambda span: span[1])[0]
-    else:
-        _, level, middle = floors[channel]
-        centre = int(middle[int(np.argmax(level))])
-    start = min(max(0, centre - length // 2), len(samples) - length)
-    return channel, start, length
+        sounding = np.ones(len(middle))
+        for start, n in timeline.silence[timeline.channels[index]]:
+            sounding[np.searchsorted(middle, start) : np.searchsorted(middle, start + n)] = 0.0
+        within = np.searchsorted(middle, middle + length) - np.arange(len(middle))  # columns of each window
+        total = np.concatenate([[0.0], np.cumsum(sounding)])
+        sums = total[np.arange(len(middle)) + within] - total[:-1]
+        first = int(np.argmax(sums))
+        floor = round(float(np.percentile(level, 10)) / 3)
+        size = min(len(samples), length)
+        start = min(max(0, int(middle[first])), len(samples) - size)
+        best = max(best, (min(1.0, sums[first]), float(floor), -index, start, size))
+    return -best[2], best[3], best[4]
 
 
 def _spectra(figure: Figure, area: tuple[float, float], call: Call, window: tuple[int, int, int]) -> None:
