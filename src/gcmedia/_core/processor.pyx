@@ -9,18 +9,10 @@ from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memmove, memset
 
-from gcmedia._core.conceal cimport Concealer
-from gcmedia._core.dynamics cimport Compressor
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.g711 cimport alaw_to_int16, ulaw_to_int16
-from gcmedia._core.gate cimport SpectralGate
 from gcmedia._core.pcm cimport deinterleave, l16be_to_int16, l16le_to_int16
-from gcmedia._core.silence cimport SilenceDetector
 
-from gcmedia._core.conceal import Concealer as _Concealer
-from gcmedia._core.dynamics import Compressor as _Compressor
-from gcmedia._core.gate import SpectralGate as _SpectralGate
-from gcmedia._core.silence import SilenceDetector as _SilenceDetector
 from gcmedia.errors import FormatError
 
 cdef tuple ENCODINGS = ("PCMU", "PCMA", "L16", "L16LE")
@@ -31,10 +23,10 @@ cdef class Channel:
     """One channel: samples decoded but not yet framed, and the stages they pass."""
 
     def __cinit__(self, int sample_rate, str conceal, silence, gate, compressor):
-        self.concealer = _Concealer(conceal, sample_rate)
-        self.silence = _SilenceDetector(silence)
-        self.gate = None if gate is None else _SpectralGate(sample_rate, gate)
-        self.compressor = None if compressor is None else _Compressor(sample_rate, compressor)
+        self.concealer = Concealer(conceal, sample_rate)
+        self.silence = SilenceDetector(silence)
+        self.gate = None if gate is None else SpectralGate(sample_rate, gate)
+        self.compressor = None if compressor is None else Compressor(sample_rate, compressor)
 
     def __dealloc__(self):
         free(self.raw)

@@ -16,16 +16,13 @@ from gcmedia._core.jitter cimport (
     SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_RESET, JitterBuffer, Slot,
 )
 from gcmedia._core.packet cimport (
-    FAULT_EMPTY, FAULT_NONE, FAULT_SHORT, UNKNOWN, LayoutDetector, PacketFault, PacketHeader, layout_code, read_header,
+    FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header,
 )
 from gcmedia._core.processor cimport Processor
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
 
 import dataclasses
 
-from gcmedia._core.jitter import JitterBuffer as _JitterBuffer
-from gcmedia._core.packet import LayoutDetector as _LayoutDetector
-from gcmedia._core.processor import Processor as _Processor
 from gcmedia.errors import FormatError, StateError
 from gcmedia.types import Hole
 
@@ -92,13 +89,13 @@ cdef class Receiver:
             raise ValueError(f"max_ready_s is {max_ready_s} s, not in [0, 86400]")
         self.layout_code = <Layout>layout_code(layout)
         if self.layout_code == UNKNOWN:
-            self.detector = _LayoutDetector()
+            self.detector = LayoutDetector()
             self.undetermined = []
-        self.processor = _Processor(
+        self.processor = Processor(
             encoding, sample_rate, n_channels, conceal=conceal, silence=silence, gate=gate, compressor=compressor
         )
         octets_per_ms = self.processor.sample_octets * n_channels * sample_rate // 1000
-        self.jitter = _JitterBuffer(
+        self.jitter = JitterBuffer(
             jitter,
             timestamp_rate=timestamp_rate,
             packet_octets=packet_ms * octets_per_ms,
@@ -181,7 +178,7 @@ cdef class Receiver:
                 self.refused_unreadable += 1
                 self._refuse("no header layout explains the packets")
             self.undetermined = []
-            self.detector = _LayoutDetector()
+            self.detector = LayoutDetector()
             raise
         if self.layout_code != UNKNOWN:
             held, self.undetermined = self.undetermined, None
