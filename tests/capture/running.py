@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from gcmedia import Frame, GcmediaError, Hole, JitterConfig, Stats, Transcript
@@ -25,6 +26,16 @@ SPEED = 500.0  # of the client's clock: a back-off of a second takes 2 ms
 
 #: Nothing here may depend on when a packet comes.
 UNHURRIED = JitterConfig(max_hold_ms=math.inf)
+
+
+BACKENDS = ("asyncio", "trio")
+
+
+def by_turns(name: str, values: Iterable[object]) -> pytest.MarkDecorator:
+    """Parametrise over values, each on one async backend, the next one on the other: half the time of all on both."""
+    return pytest.mark.parametrize(
+        (name, "anyio_backend"), [(value, BACKENDS[turn % 2]) for turn, value in enumerate(values)]
+    )
 
 
 def patient(speed: float = SPEED, **settings: Any) -> PlatformMediaConfig:
@@ -49,13 +60,13 @@ class Run:
     cloud: Simulator
     frames: list[Frame] = field(default_factory=list)
     transcripts: list[Transcript] = field(default_factory=list)
+    holes: list[Hole] = field(default_factory=list)  # as the recording lists them
     error: GcmediaError | None = None
 
     @property
-    def holes(self) -> list[Hole]:
-        """As the recording lists them."""
-        assert self.call.folder is not None
-        return Timeline.load(self.call.folder / "timeline.json").holes
+    def listed(self) -> list[tuple[int, int]]:
+        """The holes of the recording whatever their cause, neighbours as one."""
+        return merged(self.holes)
 
     @property
     def events(self) -> list[str]:
@@ -117,6 +128,7 @@ async def run(
             cloud,
             frames,
             transcripts,
+            [] if folder is None else Timeline.load(folder / "timeline.json").holes,
             error,
         )
 
