@@ -520,6 +520,8 @@ class Capture:
             )
             if receiver is None:
                 receiver = self._begin(format)
+                if ack is not None and ack.timestamp is not None:
+                    receiver.begin(ack.timestamp)
             elif format != self._format:
                 raise FormatError(f"the server changed the format from {self._format} to {format} in mid-call")
         if not self._heard:

@@ -8,7 +8,7 @@ Three places in the ring, all counted in slots since the start::
         taken by the    decided: present,
         reader in order or given up as lost
 
-A packet that follows a long gap or a restart is put right behind the newest one, whatever its number; its slot
+A packet that follows a long gap or a restart is put close behind the newest one, whatever its number; its slot
 says how many packets are missing before it.
 """
 
@@ -36,6 +36,7 @@ cdef struct Slot:
 
 cdef enum:
     N_INTERVALS = 50
+    CUT_ROOM = 3            # places left open before a packet that follows a cut
     LOSS_BLOCK = 64         # packets expected per entry of the loss history
     N_LOSS_BLOCKS = 4
 
@@ -53,6 +54,9 @@ cdef class JitterBuffer:
     cdef int64_t shift                      # extended sequence number minus place
     cdef int64_t given_up                   # places in a row, just before `next`
     cdef bint fresh                         # nothing has been released yet
+    cdef bint restarting                    # a new connection has taken over, and no packet come since
+    cdef double ticks_per_packet            # 0 until two steps of the timestamps have agreed
+    cdef double last_step                   # ticks
     cdef int64_t lost_before                # places given up since the last packet taken
     cdef int64_t newest_timestamp
     # Settings, unpacked
@@ -82,7 +86,7 @@ cdef class JitterBuffer:
     cdef void release(self, double now) noexcept nogil
     cdef void release_all(self) noexcept nogil
     cdef void done(self, Slot *slot) noexcept nogil
-    cdef void restarting(self) noexcept nogil
+    cdef void take_over(self) noexcept nogil
     cdef double loss_rate(self) noexcept nogil
     cdef double interval(self) noexcept nogil
     cdef int64_t buffered(self) noexcept nogil
@@ -92,6 +96,9 @@ cdef class JitterBuffer:
                      Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil
     cdef int64_t _place_after_cut(self, int64_t extended, Outcome outcome, int64_t *missing,
                                   uint8_t *flags) noexcept nogil
+    cdef int _evidence(self, uint32_t number, int64_t timestamp) noexcept nogil
+    cdef void _measure_packet(self, double ticks) noexcept nogil
+    cdef void _take_over_cut(self, int64_t place) noexcept nogil
     cdef void _make_way(self, int64_t place) noexcept nogil
     cdef void _step(self) noexcept nogil
     cdef void _release_by_depth(self, double now) noexcept nogil

@@ -7,13 +7,14 @@ passes the time; nothing here reads a clock.
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from libc.math cimport fabs
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from gcmedia._core.buffer cimport borrow_octets
 from gcmedia._core.sequence cimport (
-    DUPLICATE, GAP, LATE, REFUSED, REORDERED, RESET, SUSPECT, Outcome, SequenceValidator, verdict_of,
+    DUPLICATE, FOLLOWS_SUSPECT, GAP, IN_ORDER, IN_TIME, LATE, NEWER, REFUSED, REORDERED, RESET, SUSPECT, Outcome,
+    SequenceValidator, verdict_of,
 )
 
 from gcmedia.config import JitterConfig
@@ -184,36 +185,60 @@ cdef class JitterBuffer:
 
     cdef int64_t _place_after_cut(self, int64_t extended, Outcome outcome, int64_t *missing,
                                   uint8_t *flags) noexcept nogil:
-        """Close the books on everything before; return the place right behind."""
+        """Close the books on everything before; return a place a little behind, for what may come in disorder."""
+        cdef int64_t room = min(self.gap_tolerance, CUT_ROOM)
         self.release_all()
-        missing[0] = self.validator.gap
+        self.given_up = 0
         flags[0] |= SLOT_CUT
+        if self.restarting:
+            flags[0] |= SLOT_RECONNECT
+            self.restarting = False
         if outcome == RESET:
             missing[0] = 0
             flags[0] |= SLOT_RESET
             self.has_transit = False
             self.n_recent = 0
-        elif missing[0] > self.gap_tolerance:
-            self.flushes += 1
-        self.shift = extended - (self.newest + 1)
-        return self.newest + 1
+        else:
+            self.flushes += missing[0] > self.gap_tolerance
+            room = min(room, missing[0])
+            missing[0] -= room
+        self.shift = extended - (self.newest + 1 + room)
+        return self.newest + 1 + room
+
+    cdef int _evidence(self, uint32_t number, int64_t timestamp) noexcept nogil:
+        """What the timestamp tells about the number."""
+        cdef int evidence = 0
+        cdef Slot *suspect = &self.slots[self.n_slots]
+        cdef double expected, early
+        if not self.validator.started:
+            return 0
+        if timestamp <= self.newest_timestamp:
+            return 0
+        evidence = NEWER
+        if self.ticks_per_packet > 0:
+            expected = <double><int32_t>(number - self.validator.highest_number) * self.ticks_per_packet
+            early = fabs(<double>timestamp - <double>self.newest_timestamp - expected)
+            if early <= max(2.0 * self.ticks_per_packet, 0.02 * expected):
+                evidence |= IN_TIME
+            if self.validator.has_suspect and early > self.ticks_per_packet / 2:
+                expected = <double><int32_t>(number - suspect.number) * self.ticks_per_packet
+                if fabs(<double>timestamp - <double>suspect.timestamp - expected) <= self.ticks_per_packet / 2:
+                    evidence |= FOLLOWS_SUSPECT
+        return evidence
 
     cdef Outcome insert(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
                         double now, uint8_t flags) noexcept nogil:
         """Take one packet; ``payload`` is copied."""
         cdef Outcome outcome
-        cdef int64_t place, missing = 0, suspect_missing
-        cdef bint was_restarting = self.validator.restarting
-        cdef bint newer = self.validator.started and timestamp > self.newest_timestamp
+        cdef int64_t place, missing = 0, inner
         cdef Slot *suspect = &self.slots[self.n_slots]
-        cdef uint8_t suspect_flags
 
         self.received += 1
         self.octets += n_octets
         if not self._ensure_room(n_octets):
             self.oversized += 1
             return REFUSED
-        outcome = self.validator.push_number(number, newer)
+        outcome = self.validator.push_number(number, self._evidence(number, timestamp))
         if outcome == DUPLICATE:
             self.duplicates += 1
             return outcome
@@ -227,32 +252,43 @@ cdef class JitterBuffer:
             memcpy(&self.payloads[self.n_slots * self.room], payload, n_octets)
             return outcome
 
-        if was_restarting and not self.validator.restarting:
-            flags |= SLOT_RECONNECT
+        if outcome == RESET and self.fresh and self.newest == self.next:
+            # The stream's first and only packet was nonsense: nobody has it yet, and the stream begins here.
+            self.slots[self.next & (self.n_slots - 1)].place = -1
+            self.newest = self.next - 1
+            self.n_recent = 0
+            self.has_transit = False
+            self.validator.forget_first()
+            self.restarting = False
+            outcome = IN_ORDER
         if self.validator.suspect_accepted:
-            suspect_flags = suspect.flags
-            suspect_missing = self.validator.gap
             # The gap is before the suspect, but for numbers skipped between the two.
-            missing = self.validator.extended - self.validator.suspect_extended - 1
-            self.validator.gap -= missing
-            place = self._place_after_cut(self.validator.suspect_extended, outcome, &suspect_missing, &suspect_flags)
-            self.validator.gap += missing
+            inner = max(self.validator.extended - self.validator.suspect_extended - 1, <int64_t>0)
+            missing = self.validator.gap - inner
+            if outcome == IN_ORDER:
+                self.shift = self.validator.suspect_extended - self.next
+                place = self.next
+            else:
+                place = self._place_after_cut(self.validator.suspect_extended, outcome, &missing, &suspect.flags)
             self._make_way(place)
             self._store(place, suspect.number, suspect.timestamp, &self.payloads[self.n_slots * self.room],
-                        suspect.n_octets, suspect.arrival, suspect_flags, suspect_missing)
+                        suspect.n_octets, suspect.arrival, suspect.flags, missing)
             self._observe(suspect.timestamp, suspect.arrival)
             suspect.place = -1
             missing = 0
             place = self.validator.extended - self.shift
-        elif outcome == RESET or (flags & SLOT_RECONNECT and outcome != LATE):
-            place = self._place_after_cut(self.validator.extended, outcome, &missing, &flags)
         elif self.newest < 0:
             self.shift = self.validator.extended
             place = 0
+        elif outcome == GAP and (self.restarting or self.validator.gap > self.validator.max_jump):
+            missing = self.validator.gap
+            place = self._place_after_cut(self.validator.extended, outcome, &missing, &flags)
+        elif outcome == IN_ORDER and self.restarting:
+            place = self._place_after_cut(self.validator.extended, outcome, &missing, &flags)
         else:
             place = self.validator.extended - self.shift
 
-        if outcome == LATE:
+        if outcome == LATE or place < self.newest and self.validator.suspect_accepted:
             self.reordered += 1
             if place < self.next:
                 if not (self.fresh and self.newest - place < self.n_slots):
@@ -261,14 +297,39 @@ cdef class JitterBuffer:
                 if place < 0:                           # the very first packets came in disorder
                     place += self._make_room_below()
                 self.read = self.next = place
-            outcome = REORDERED
+            if outcome == LATE:
+                outcome = REORDERED
         while place - self.next >= self.n_slots // 2:
             self._step()
         self._make_way(place)
         self._store(place, number, timestamp, payload, n_octets, now, flags, missing)
+        if place < self.newest:
+            self._take_over_cut(place)
+        elif outcome == IN_ORDER:
+            self._measure_packet(<double>timestamp - <double>self.newest_timestamp)
         self._observe(timestamp, now)
         self._adapt()
         return outcome
+
+    cdef inline void _measure_packet(self, double ticks) noexcept nogil:
+        """Learn the length of a packet: what two steps of the timestamps in a row agree on."""
+        if ticks > 0 and fabs(ticks - self.last_step) <= 2.0:
+            self.ticks_per_packet = ticks
+        self.last_step = ticks
+
+    cdef void _take_over_cut(self, int64_t place) noexcept nogil:
+        """A packet came in just before one that follows a cut: now it is this one that does."""
+        cdef int64_t after = place + 1
+        cdef Slot *slot = self.slot_at(place)
+        cdef Slot *first
+        while self.slot_at(after) == NULL:
+            after += 1
+        first = self.slot_at(after)
+        if first.flags & SLOT_CUT:
+            slot.flags |= first.flags & (SLOT_CUT | SLOT_RESET | SLOT_RECONNECT)
+            slot.missing = first.missing
+            first.flags &= ~(SLOT_CUT | SLOT_RESET | SLOT_RECONNECT)
+            first.missing = 0
 
     cdef int64_t _make_room_below(self) noexcept nogil:
         """Count places from further down, so that one below 0 becomes possible; return by how much."""
@@ -336,10 +397,10 @@ cdef class JitterBuffer:
         slot.place = -1
         self.read += 1
 
-    cdef void restarting(self) noexcept nogil:
-        """A new connection takes over: what waits is released, the next number is believed."""
+    cdef void take_over(self) noexcept nogil:
+        """A new connection takes over: what waits is released, and the next packet is told apart."""
         self.release_all()
-        self.validator.restarting = self.validator.started
+        self.restarting = self.validator.started
 
     cdef void _observe(self, int64_t timestamp, double now) noexcept nogil:
         """Interarrival jitter (RFC 3550 A.8), packet spacing, loss history."""
@@ -464,8 +525,8 @@ cdef class JitterBuffer:
         return self._take()
 
     def restart(self):
-        """Say that a new connection takes over: the next packet is believed whatever its number."""
-        self.restarting()
+        """Say that a new connection takes over: what is missing will not come any more."""
+        self.take_over()
 
     cdef list _take(self):
         cdef list packets = []
@@ -482,7 +543,7 @@ cdef class JitterBuffer:
             packet.timestamp = slot.timestamp
             packet.payload = self.payload_at(self.read)[:slot.n_octets]
             packet.arrival = slot.arrival
-            packet.lost_before = self.lost_before + slot.missing
+            packet.lost_before = 0 if slot.flags & SLOT_RESET else self.lost_before + slot.missing
             self.lost_before = 0
             packets.append(packet)
             self.done(slot)

@@ -53,7 +53,11 @@ cdef class Receiver:
     cdef int last_samples
     cdef bint varied                        # packets of different lengths have been seen
     cdef double pending_jump                # samples; waits for the next packet to confirm it, 0 for none
-    cdef bint slipped                       # the packet's timestamp is not to be believed
+    cdef int steady                         # packets in a row whose timestamps were exact
+    cdef bint slipped                       # this packet's timestamp is not to be believed
+    cdef bint jumped                        # it is, although it does not go on from the last one
+    cdef bint has_origin
+    cdef int64_t origin                     # timestamp at which the stream begins
     cdef int64_t timestamp_jumps
     # The hole that is being filled
     cdef int64_t hole_left
@@ -76,8 +80,9 @@ cdef class Receiver:
     cdef void _place(self) noexcept nogil
     cdef void _place_packet(self, Slot *slot) noexcept nogil
     cdef int64_t _hole_before(self, Slot *slot, uint8_t *cause) noexcept nogil
-    cdef int _next_agrees(self, Slot *slot) noexcept nogil
-    cdef int64_t _jump(self, Slot *slot, double jump, double tolerance, uint8_t *cause) noexcept nogil
+    cdef int _next_agrees(self, Slot *slot, double tolerance) noexcept nogil
+    cdef int64_t _hole_in_doubt(self, Slot *slot, double by_sequence, double jump, double exact,
+                                uint8_t *cause) noexcept nogil
     cdef int _drain_ring(self) except -1
     cdef bint _arrival_agrees(self, Slot *slot, double step) noexcept nogil
     cdef void _add_hole(self, int64_t position, int64_t n_samples, uint8_t cause) noexcept nogil

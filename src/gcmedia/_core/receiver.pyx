@@ -27,6 +27,8 @@ from gcmedia.errors import FormatError, StateError
 from gcmedia.types import Hole
 
 cdef tuple CAUSES = ("", "lost", "reconnect", "restart", "paused", "overrun", "idle")
+# Packets with exact timestamps in a row, from which on small jumps mean something.
+cdef int N_STEADY = 4
 cdef tuple LAYOUT_NAMES = ("padded16", "packed12", "auto")
 
 
@@ -136,7 +138,7 @@ cdef class Receiver:
         elif outcome == SUSPECT:
             self.refusal = f"packet {number} is far from the sequence, and no other has confirmed it yet"
         else:
-            self.reconnecting &= self.jitter.validator.restarting
+            self.reconnecting &= self.jitter.restarting
         self.jitter.release(now)
         self._place()
         if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
@@ -286,14 +288,14 @@ cdef class Receiver:
         anchor.position = position
         self.n_anchors += 1
 
-    cdef int _next_agrees(self, Slot *slot) noexcept nogil:
+    cdef int _next_agrees(self, Slot *slot, double tolerance) noexcept nogil:
         """Whether the timestamp of the packet behind this one goes on from here; -1 when it is not there."""
         cdef Slot *following = self.jitter.slot_at(slot.place + 1)
         cdef double step
         if following == NULL:
             return -1
         step = <double>(<int64_t>(<uint64_t>following.timestamp - <uint64_t>slot.timestamp)) * self.samples_per_tick
-        return fabs(step - slot.n_samples) <= slot.n_samples
+        return fabs(step - slot.n_samples) <= tolerance
 
     cdef bint _arrival_agrees(self, Slot *slot, double step) noexcept nogil:
         """Whether about as much time has passed between the arrivals as between the timestamps, in samples."""
@@ -306,9 +308,8 @@ cdef class Receiver:
         cdef double ticks = <double>(<int64_t>(<uint64_t>slot.timestamp - <uint64_t>self.last_timestamp))
         cdef double by_timestamp = ticks * self.samples_per_tick - self.last_samples
         cdef double by_sequence = <double>missing * self.last_samples
-        cdef double tolerance = 2.0 * self.last_samples
-        cdef bint possible = 0.0 <= by_timestamp <= self.max_hole
-        cdef double by_arrival
+        cdef double exact = 1.5 * self.samples_per_tick         # what rounding to ticks explains
+        cdef bint possible = -exact <= by_timestamp <= self.max_hole
         cause[0] = CAUSE_RECONNECT if slot.flags & SLOT_RECONNECT else CAUSE_LOST
         if slot.flags & SLOT_DISCARD:
             cause[0] = CAUSE_PAUSED
@@ -317,65 +318,72 @@ cdef class Receiver:
             if cause[0] == CAUSE_LOST:
                 cause[0] = CAUSE_RESTART
             if not possible:
-                by_arrival = (slot.arrival - self.last_arrival) * self.processor.sample_rate - self.last_samples
-                by_timestamp = min(max(by_arrival, 0.0), self.max_hole)
-            return llround(by_timestamp)
-        if missing:
-            if self.varied or slot.flags & (SLOT_CUT | SLOT_RECONNECT):
-                return llround(by_timestamp if possible else by_sequence)
-            if fabs(by_timestamp - by_sequence) > tolerance:
-                self.timestamp_jumps += 1
-                if possible and self._next_agrees(slot) == 1:
-                    return llround(by_timestamp)
-                self.slipped = True
-            return llround(by_sequence)
-        if slot.flags & SLOT_RECONNECT:
-            return llround(by_timestamp) if possible else 0
-        return self._jump(slot, by_timestamp, tolerance, cause)
+                by_timestamp = (slot.arrival - self.last_arrival) * self.processor.sample_rate - self.last_samples
+                by_timestamp = min(by_timestamp, self.max_hole)
+            return llround(max(by_timestamp, 0.0))
+        if slot.flags & SLOT_RECONNECT or (missing and (self.varied or slot.flags & SLOT_CUT)):
+            return llround(max(by_timestamp, 0.0) if possible else by_sequence)
+        return self._hole_in_doubt(slot, by_sequence, by_timestamp - by_sequence, exact, cause)
 
-    cdef int64_t _jump(self, Slot *slot, double jump, double tolerance, uint8_t *cause) noexcept nogil:
-        """Length of the hole before a packet that follows in sequence, but perhaps not in time.
+    cdef int64_t _hole_in_doubt(self, Slot *slot, double by_sequence, double jump, double exact,
+                                uint8_t *cause) noexcept nogil:
+        """Length of a hole of which the timestamp says that it is longer, by ``jump``, than the numbers say.
 
-        The sender was idle, or its clock was set, if another packet or the time of arrival confirms it; else one
-        packet's timestamp has slipped and is not believed.
+        The sender was idle, or its clock or its count was set, if another packet or the arrival confirms it; else the
+        timestamp of one packet has slipped and is not believed.  As long as timestamps have been exact a jump of
+        any length is told from their noise; else one of at least two packets.
         """
+        cdef double noise = 2.0 * self.last_samples
+        cdef double tolerance = exact if self.steady >= N_STEADY else noise
         cdef bint confirmed
         cdef int agrees
         if fabs(jump) <= tolerance:
+            self.steady = self.steady + 1 if fabs(jump) <= exact else 0
             self.pending_jump = 0
-            return 0
+            return llround(by_sequence)
         confirmed = self.pending_jump != 0 and fabs(jump - self.pending_jump) <= tolerance
         self.pending_jump = 0
         if not confirmed:
+            agrees = self._next_agrees(slot, tolerance)
+            confirmed = agrees == 1 or (
+                jump > noise and self._arrival_agrees(slot, by_sequence + jump + self.last_samples)
+            )
+            if not confirmed and fabs(jump) <= noise:
+                self.steady = 0
+                return llround(by_sequence)
             self.timestamp_jumps += 1
-            agrees = self._next_agrees(slot)
-            confirmed = agrees == 1 or (jump > 0 and self._arrival_agrees(slot, jump + self.last_samples))
             if not confirmed:
                 self.slipped = True
                 if agrees == -1:
                     self.pending_jump = jump
-                return 0
-        if not 0 <= jump <= self.max_hole:
-            return 0
-        if cause[0] != CAUSE_PAUSED:
+                return llround(by_sequence)
+        self.jumped = True
+        if not -exact <= by_sequence + jump <= self.max_hole:
+            return llround(by_sequence)
+        if by_sequence == 0 and cause[0] == CAUSE_LOST:
             cause[0] = CAUSE_IDLE
-        return llround(jump)
+        return llround(max(by_sequence + jump, 0.0))
 
     cdef void _place_packet(self, Slot *slot) noexcept nogil:
         """Lay one packet on the timeline, behind the hole that precedes it."""
         cdef int64_t hole = 0
         cdef uint8_t cause = NO_CAUSE
         slot.n_samples = <int>self.processor.samples_in(slot.n_octets)
+        self.slipped = self.jumped = False
         if self.has_last:
             if slot.n_samples != self.last_samples:
                 self.varied = True
-            self.slipped = False
             hole = self._hole_before(slot, &cause)
+        elif self.has_origin:
+            hole = llround(<double>(slot.timestamp - self.origin) * self.samples_per_tick)
+            cause = CAUSE_PAUSED if slot.flags & SLOT_DISCARD else CAUSE_LOST
+            if not 0 <= hole <= self.max_hole:
+                hole = 0
         slot.hole_samples = hole
         slot.hole_cause = cause
         self._add_hole(self.position_end, hole, cause)
         self.position_end += hole
-        if not self.has_last or cause == CAUSE_IDLE or slot.flags & (SLOT_RESET | SLOT_CUT):
+        if not self.has_last or self.jumped or slot.flags & (SLOT_RESET | SLOT_CUT):
             self._add_anchor(slot.timestamp, self.position_end)
         if slot.flags & SLOT_DISCARD:
             self._add_hole(self.position_end, slot.n_samples, CAUSE_PAUSED)
@@ -402,6 +410,15 @@ cdef class Receiver:
             else:
                 self._place_packet(slot)
             self.placed += 1
+
+    def begin(self, long long timestamp):
+        """Say at which media time the stream begins, so that packets lost before the first one are a hole.
+
+        Without it the first packet is the beginning; behind it, this does nothing.
+        """
+        if not self.has_last:
+            self.has_origin = True
+            self.origin = timestamp
 
     def position_at(self, long long timestamp):
         """Sample position of a media timestamp, or None before the first packet.
@@ -432,10 +449,10 @@ cdef class Receiver:
     def restart(self):
         """Say that a new connection takes over.
 
-        What waits is released, and the next packet is believed whatever its number: its timestamp tells how long
-        the hole is, or its arrival where the sender's clock began anew.
+        What waits is released.  The timestamp of the next packet tells how long the hole is, or its arrival where
+        the sender's clock began anew.
         """
-        self.jitter.restarting()
+        self.jitter.take_over()
         self.reconnecting = self.has_last or self.jitter.newest >= 0
         self._place()
 

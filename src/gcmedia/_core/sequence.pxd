@@ -12,6 +12,11 @@ cdef enum Outcome:
     REORDERED = 6       # (jitter buffer) late, yet in time for its place
     REFUSED = 7         # (jitter buffer) cannot be stored
 
+cdef enum Evidence:     # what the timestamp of a packet tells about its number
+    NEWER = 1           # it is beyond all others, so the packet is no old one
+    IN_TIME = 2         # it is as far ahead as the number is
+    FOLLOWS_SUSPECT = 4 # it goes on from that of the suspect
+
 cdef enum:
     WINDOW_BITS = 1024
 
@@ -26,7 +31,6 @@ cdef class SequenceValidator:
     cdef readonly int max_jump          # a longer jump has to be confirmed by the next packet
     cdef readonly long long max_gap     # a confirmed jump ahead beyond this is a restart
     cdef bint started
-    cdef bint restarting                # a new connection: the next number needs no confirmation
     cdef uint32_t highest_number        # as on the wire
     cdef int64_t highest                # extended; grows for ever
     cdef int64_t base                   # extended number of the first packet of this sequence
@@ -42,11 +46,13 @@ cdef class SequenceValidator:
     cdef int64_t expected_before        # by sequences that have ended
     cdef uint64_t[16] _seen             # WINDOW_BITS, bit extended % WINDOW_BITS
 
-    cdef Outcome push_number(self, uint32_t number, bint newer) noexcept nogil
+    cdef Outcome push_number(self, uint32_t number, int evidence) noexcept nogil
+    cdef void forget_first(self) noexcept nogil
     cdef int64_t expected(self) noexcept nogil
     cdef int64_t lost(self) noexcept nogil
     cdef void _mark(self, int64_t extended) noexcept nogil
     cdef bint _is_marked(self, int64_t extended) noexcept nogil
     cdef void _advance(self, int64_t n) noexcept nogil
     cdef void _begin(self, uint32_t number) noexcept nogil
+    cdef Outcome _accept(self, uint32_t number) noexcept nogil
     cdef Outcome _confirm(self, uint32_t number) noexcept nogil

@@ -17,7 +17,7 @@ from gcmedia.types import SequenceStats
 cdef tuple KINDS = (
     "in-order", "gap", "late", "duplicate", "reset", "suspect", "reordered", "refused",
 )
-# How far ahead of a suspect the next packet may be to confirm it: a loss right there must not undo it.
+# How far from a suspect the next packet may be to confirm it: a loss or disorder right there must not undo it.
 cdef int CONFIRM_WITHIN = 4
 
 
@@ -119,87 +119,94 @@ cdef class SequenceValidator:
         memset(self._seen, 0, sizeof(self._seen))
         self._mark(self.highest)
 
-    cdef Outcome _confirm(self, uint32_t number) noexcept nogil:
-        """Accept the suspect, or this number where a new connection vouches for it."""
+    cdef Outcome _accept(self, uint32_t number) noexcept nogil:
+        """Accept a number that is far away: the end of a long gap, or the first of a new sequence."""
         cdef int32_t ahead = <int32_t>(number - self.highest_number)
         if 0 < ahead <= self.max_gap + 1:
             self.gap = ahead - 1
             self._advance(ahead)
             self.highest_number = number
-            return GAP if self.gap else IN_ORDER
+            return GAP
         self._begin(number)
         self.resets += 1
         return RESET
 
-    cdef Outcome push_number(self, uint32_t number, bint newer) noexcept nogil:
-        """Judge one number; ``newer``: its timestamp is beyond all others."""
-        cdef int32_t ahead = <int32_t>(number - self.highest_number)
-        cdef int64_t extended, skipped
+    cdef Outcome _confirm(self, uint32_t number) noexcept nogil:
+        """Accept the suspect and the number near it that confirms it."""
+        cdef int32_t step = <int32_t>(number - self.suspect_number)
         cdef Outcome outcome
+        self.has_suspect = False
+        self.refused -= 1
+        outcome = self._accept(self.suspect_number)
+        self.suspect_accepted = True
+        self.suspect_extended = self.highest
+        self.extended = self.highest + step
+        if step > 0:
+            self._advance(step)
+            self.highest_number = number
+            self.gap += step - 1
+        else:
+            self._mark(self.extended)
+            self.base = min(self.base, self.extended)
+            self.late += 1
+        self.gaps += self.gap > 0
+        return outcome
+
+    cdef Outcome push_number(self, uint32_t number, int evidence) noexcept nogil:
+        """Judge one number, with what its timestamp tells."""
+        cdef int32_t ahead = <int32_t>(number - self.highest_number)
+        cdef int32_t from_suspect = <int32_t>(number - self.suspect_number)
+        cdef bint near_suspect = self.has_suspect and from_suspect and -CONFIRM_WITHIN <= from_suspect <= CONFIRM_WITHIN
+        cdef int64_t extended = self.highest + ahead
         self.received += 1
         self.gap = 0
         self.suspect_accepted = False
         if not self.started:
             self._begin(number)
-            self.restarting = False
             self.extended = self.highest
             return IN_ORDER
 
-        if 0 < ahead <= self.max_jump + 1:
-            self.restarting = False
+        if near_suspect and evidence & FOLLOWS_SUSPECT:         # the sender has begun anew close by
+            return self._confirm(number)
+
+        if 0 < ahead <= self.max_jump + 1 or (0 < ahead <= self.max_gap + 1 and evidence & IN_TIME):
             self.has_suspect = False
             self.gap = ahead - 1
             self._advance(ahead)
             self.highest_number = number
             self.extended = self.highest
-            if self.gap == 0:
-                return IN_ORDER
-            self.gaps += 1
-            return GAP
+            self.gaps += self.gap > 0
+            return GAP if self.gap else IN_ORDER
 
-        extended = self.highest + ahead
         if -self.window < ahead <= 0:
             if not self._is_marked(extended):
-                if extended >= self.base or not newer:
+                if extended >= self.base or not evidence & NEWER:
                     self._mark(extended)
                     self.base = min(self.base, extended)
                     self.late += 1
                     self.extended = extended
                     return LATE
-            elif not newer:
+            elif not evidence & NEWER:
                 self.duplicates += 1
                 return DUPLICATE
-            # Seen before, or from before the beginning, yet newer: the sender has begun anew close by.
+            # Seen before, or from before the beginning, yet newer: perhaps the sender has begun anew close by.
 
-        if self.restarting:
-            self.restarting = False
-            self.has_suspect = False
-            outcome = self._confirm(number)
-            self.gaps += outcome == GAP
-            self.extended = self.highest
-            return outcome
+        elif near_suspect:
+            return self._confirm(number)
 
-        if self.has_suspect:
-            if number == self.suspect_number:
-                self.duplicates += 1
-                return DUPLICATE
-            if 0 < <int32_t>(number - self.suspect_number) <= CONFIRM_WITHIN:
-                self.has_suspect = False
-                self.refused -= 1
-                outcome = self._confirm(self.suspect_number)
-                self.suspect_accepted = True
-                self.suspect_extended = self.highest
-                skipped = <int64_t><uint32_t>(number - self.highest_number) - 1
-                self._advance(skipped + 1)
-                self.highest_number = number
-                self.extended = self.highest
-                self.gap += skipped
-                self.gaps += self.gap > 0
-                return outcome
+        if self.has_suspect and from_suspect == 0:
+            self.duplicates += 1
+            return DUPLICATE
         self.has_suspect = True
         self.suspect_number = number
         self.refused += 1                   # until the next packet confirms it
         return SUSPECT
+
+    cdef void forget_first(self) noexcept nogil:
+        """The only number before the present sequence was nonsense: this is the first one."""
+        self.refused += 1
+        self.expected_before -= 1
+        self.resets -= 1
 
     cdef int64_t expected(self) noexcept nogil:
         return self.expected_before + (self.highest - self.base + 1 if self.started else 0)
@@ -226,12 +233,8 @@ cdef class SequenceValidator:
         OverflowError
             If the number is negative or has more than 32 bits.
         """
-        cdef Outcome outcome = self.push_number(sequence_number, False)
+        cdef Outcome outcome = self.push_number(sequence_number, 0)
         return verdict_of(outcome, self.gap)
-
-    def restart(self):
-        """Say that the connection is a new one: the next number is believed whatever it is."""
-        self.restarting = self.started
 
     def stats(self):
         """Counters since the start, as `gcmedia.types.SequenceStats`."""
