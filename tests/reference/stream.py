@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 HALF = 1 << 31
 FULL = 1 << 32
 
+Key = tuple[int, int]  # which of the sender's sequences, and the extended number in it
+
 
 def ahead(a: int, b: int) -> int:
     """How far a is ahead of b by serial number arithmetic (RFC 1982), -2**31 to 2**31 - 1."""
@@ -18,91 +20,114 @@ def ahead(a: int, b: int) -> int:
 
 
 @dataclass
+class Judgement:
+    """Of one number: its kind, the numbers skipped, and which numbers were accepted, in order."""
+
+    kind: str
+    gap: int = 0
+    accepted: tuple[Key, ...] = ()
+
+
+@dataclass
 class ModelValidator:
-    """Sequence numbers, one epoch after another."""
+    """Sequence numbers, one sequence of the sender after another."""
 
     window: int = 256
     max_jump: int = 32
     max_gap: int = 90_000
-    restarting: bool = False
     received: int = 0
     duplicate: int = 0
     late: int = 0
     refused: int = 0
     gaps: int = 0
     resets: int = 0
-    epoch: int = -1
-    highest: dict[int, int] = field(default_factory=dict)  # extended, by epoch
+    sequence: int = -1
+    highest: dict[int, int] = field(default_factory=dict)  # extended number, of each sequence
     base: dict[int, int] = field(default_factory=dict)
-    seen: set[tuple[int, int]] = field(default_factory=set)  # (epoch, extended)
+    seen: set[Key] = field(default_factory=set)
     suspect: int | None = None
 
-    def _begin(self, number: int) -> tuple[int, int]:
-        self.epoch += 1
-        self.highest[self.epoch] = self.base[self.epoch] = number
-        self.seen.add((self.epoch, number))
-        return self.epoch, number
+    def begin(self, number: int) -> Key:
+        """Start a sequence."""
+        self.sequence += 1
+        self.highest[self.sequence] = self.base[self.sequence] = number
+        self.seen.add((self.sequence, number))
+        return self.sequence, number
 
-    def _jump(self, number: int) -> tuple[str, int, tuple[int, int]]:
-        step = ahead(number, self.highest[self.epoch] % FULL)
-        if 0 < step <= self.max_gap + 1:
-            extended = self.highest[self.epoch] + step
-            self.highest[self.epoch] = extended
-            self.seen.add((self.epoch, extended))
-            return ("gap" if step > 1 else "in-order"), step - 1, (self.epoch, extended)
-        self.resets += 1
-        return "reset", 0, self._begin(number)
+    def _see(self, extended: int) -> Key:
+        """Accept a number of the present sequence."""
+        self.highest[self.sequence] = max(self.highest[self.sequence], extended)
+        self.base[self.sequence] = min(self.base[self.sequence], extended)
+        self.seen.add((self.sequence, extended))
+        return self.sequence, extended
 
-    def push(self, number: int, newer: bool = False) -> tuple[str, int, list[tuple[int, int]]]:
-        """Return kind, numbers skipped, and the (epoch, extended) numbers accepted by this push, in order."""
+    def _accept_suspect(self, number: int) -> Judgement:
+        """The suspect is believed, for this number is close to it."""
+        assert self.suspect is not None
+        highest = self.highest[self.sequence]
+        far = ahead(self.suspect, highest % FULL)
+        step = ahead(number, self.suspect)
+        if 0 < far <= self.max_gap + 1:
+            kind, gap = "gap", far - 1
+            first = self._see(highest + far)
+        else:
+            kind, gap = "reset", 0
+            self.resets += 1
+            first = self.begin(self.suspect)
+        second = self._see(first[1] + step)
+        gap += max(0, step - 1)
+        self.late += step < 0
+        self.gaps += gap > 0
+        self.refused -= 1
+        self.suspect = None
+        return Judgement(kind, gap, (first, second))
+
+    def push(
+        self, number: int, *, newer: bool = False, in_time: bool = False, follows_suspect: bool = False
+    ) -> Judgement:
+        """Judge one number, with what its timestamp tells."""
         self.received += 1
-        if self.epoch < 0:
-            self.restarting = False
-            return "in-order", 0, [self._begin(number)]
-        highest = self.highest[self.epoch]
+        if self.sequence < 0:
+            return Judgement("in-order", 0, (self.begin(number),))
+        highest = self.highest[self.sequence]
         step = ahead(number, highest % FULL)
         extended = highest + step
-        if 0 < step <= self.max_jump + 1:
-            self.restarting = False
+        near_suspect = self.suspect is not None and 1 <= abs(ahead(number, self.suspect)) <= 4
+        if near_suspect and follows_suspect:
+            return self._accept_suspect(number)
+        if 0 < step <= (self.max_gap if in_time else self.max_jump) + 1:
             self.suspect = None
-            self.highest[self.epoch] = extended
-            self.seen.add((self.epoch, extended))
             self.gaps += step > 1
-            return ("gap" if step > 1 else "in-order"), step - 1, [(self.epoch, extended)]
+            return Judgement("gap" if step > 1 else "in-order", step - 1, (self._see(extended),))
         if -self.window < step <= 0:
-            seen, before = (self.epoch, extended) in self.seen, extended < self.base[self.epoch]
+            seen, before = (self.sequence, extended) in self.seen, extended < self.base[self.sequence]
             if seen and not newer:
                 self.duplicate += 1
-                return "duplicate", 0, []
+                return Judgement("duplicate")
             if not seen and not (before and newer):
-                self.seen.add((self.epoch, extended))
-                self.base[self.epoch] = min(self.base[self.epoch], extended)
                 self.late += 1
-                return "late", 0, [(self.epoch, extended)]
-        if self.restarting:
-            self.restarting = False
-            self.suspect = None
-            kind, gap, accepted = self._jump(number)
-            self.gaps += kind == "gap"
-            return kind, gap, [accepted]
+                return Judgement("late", 0, (self._see(extended),))
+        elif near_suspect:
+            return self._accept_suspect(number)
         if self.suspect == number:
             self.duplicate += 1
-            return "duplicate", 0, []
-        if self.suspect is not None and 0 < ahead(number, self.suspect) <= 4:
-            kind, gap, first = self._jump(self.suspect)
-            self.suspect = None
-            self.refused -= 1
-            _, inner, second = self._jump(number)
-            self.gaps += gap + inner > 0
-            return kind, gap + inner, [first, second]
+            return Judgement("duplicate")
         self.suspect = number
         self.refused += 1
-        return "suspect", 0, []
+        return Judgement("suspect")
+
+    def forget_first(self) -> None:
+        """The only number of the first sequence was nonsense."""
+        [only] = [key for key in self.seen if key[0] == self.sequence - 1]
+        self.seen.remove(only)
+        del self.highest[only[0]], self.base[only[0]]
+        self.refused += 1
+        self.resets -= 1
 
     @property
     def expected(self) -> int:
-        """Numbers the sender has used, over all epochs (RFC 3550 A.3)."""
-        return sum(self.highest[e] - self.base[e] + 1 for e in self.highest)
+        """Numbers the sender has used, over all its sequences (RFC 3550 A.3)."""
+        return sum(self.highest[s] - self.base[s] + 1 for s in self.highest)
 
     @property
     def lost(self) -> int:
@@ -112,19 +137,23 @@ class ModelValidator:
 
 @dataclass
 class ModelPacket:
-    """A packet with the number it was accepted under."""
+    """A packet, with the place it was given."""
 
-    key: tuple[int, int]
     number: int
     timestamp: int
     payload: bytes
     arrival: float
+    place: int = 0
+    missing: int = 0  # given up before it without a place of their own
+    cut: bool = False  # first behind a long gap, a restart or a reconnect
+    reset: bool = False  # first of a new sequence
 
 
 class ModelBuffer:
     """The depth and the window policy without adaptation: `depth` packets in hand, or `window` seconds' wait.
 
-    What waits is a dictionary by extended number; the next number due is an integer.
+    What waits is a dictionary by place; places are extended numbers moved together at each cut, where up to three
+    are left open for packets in disorder.
     """
 
     def __init__(self, depth: int | None, window: float | None, hold: float, slots: int, gap_tolerance: int = 3):
@@ -132,17 +161,20 @@ class ModelBuffer:
         self.validator = ModelValidator(max_jump=min(32, slots // 2 - 1))
         self.waiting: dict[int, ModelPacket] = {}
         self.released: list[tuple[ModelPacket, int]] = []
-        self.next: int | None = None
-        self.newest = 0
+        self.next = 0
+        self.newest: int | None = None
+        self.shift = 0
         self.fresh = True
+        self.restarting = False
         self.late = self.reordered = self.flushes = 0
-        self.run = 0  # numbers given up in a row
+        self.run = 0  # places given up in a row
         self.lost_before = 0
         self.newest_timestamp: int | None = None
+        self.packet_ticks: int | None = None
+        self.last_step: int = 0
         self.suspect: ModelPacket | None = None
 
     def _step(self) -> None:
-        assert self.next is not None
         packet = self.waiting.pop(self.next, None)
         if packet is None:
             self.run += 1
@@ -150,7 +182,7 @@ class ModelBuffer:
         else:
             self.flushes += self.run > self.gap_tolerance
             self.run = 0
-            self.released.append((packet, self.lost_before))
+            self.released.append((packet, 0 if packet.reset else self.lost_before + packet.missing))
             self.lost_before = 0
         self.next += 1
         self.fresh = False
@@ -159,69 +191,124 @@ class ModelBuffer:
         while self.waiting:
             self._step()
 
-    def _cut(self, packet: ModelPacket, missing: int, reset: bool) -> None:
+    def _cut(self, packet: ModelPacket, extended: int, kind: str, missing: int) -> None:
+        """Give the packet a place behind everything, three places apart if anything may be missing there."""
+        assert self.newest is not None
         self._drain()
-        self.next = self.newest = packet.key[1]
-        if not reset:
-            self.lost_before += missing
+        self.run = 0
+        open_places = min(3, self.gap_tolerance)
+        packet.cut, packet.reset = True, kind == "reset"
+        if not packet.reset:
             self.flushes += missing > self.gap_tolerance
-        self.waiting[packet.key[1]] = packet
+            open_places = min(open_places, missing)
+            packet.missing = missing - open_places
+        self.restarting = False
+        packet.place = self.newest + 1 + open_places
+        self.shift = extended - packet.place
 
-    def _saw(self, timestamp: int) -> None:
-        if self.newest_timestamp is None or timestamp > self.newest_timestamp:
-            self.newest_timestamp = timestamp
+    def _put(self, packet: ModelPacket) -> None:
+        """Let the packet wait at its place; one before the first behind a cut takes over the cut."""
+        self.waiting[packet.place] = packet
+        later = [place for place in self.waiting if place > packet.place]
+        if self.newest is None or packet.place > self.newest:
+            self.newest = packet.place
+        elif later and self.waiting[min(later)].cut:
+            first = self.waiting[min(later)]
+            packet.cut, packet.reset, packet.missing = True, first.reset, first.missing
+            first.cut, first.reset, first.missing = False, False, 0
+
+    def _saw(self, packet: ModelPacket) -> None:
+        if self.newest_timestamp is None or packet.timestamp > self.newest_timestamp:
+            self.newest_timestamp = packet.timestamp
+
+    def _evidence(self, number: int, timestamp: int) -> dict[str, bool]:
+        """What the timestamp tells about the number."""
+        if self.newest_timestamp is None or timestamp <= self.newest_timestamp:
+            return {}
+        if not self.packet_ticks:
+            return {"newer": True}
+        highest = self.validator.highest[self.validator.sequence] % FULL
+        expected = ahead(number, highest) * self.packet_ticks
+        off = abs(timestamp - self.newest_timestamp - expected)
+        follows = False
+        if self.validator.suspect is not None and self.suspect is not None and off > self.packet_ticks / 2:
+            from_suspect = ahead(number, self.suspect.number) * self.packet_ticks
+            follows = abs(timestamp - self.suspect.timestamp - from_suspect) <= self.packet_ticks / 2
+        in_time = off <= max(2 * self.packet_ticks, 0.02 * expected)
+        return {"newer": True, "in_time": in_time, "follows_suspect": follows}
+
+    def _measure(self, ticks: int) -> None:
+        if ticks > 0 and abs(ticks - self.last_step) <= 2:
+            self.packet_ticks = ticks
+        self.last_step = ticks
 
     def push(self, number: int, timestamp: int, payload: bytes, now: float) -> str:
         """Take one packet, return the kind of its verdict."""
-        newer = self.newest_timestamp is not None and timestamp > self.newest_timestamp
-        was_restarting = self.validator.restarting
-        kind, gap, accepted = self.validator.push(number, newer)
-        packets = [ModelPacket(key, number, timestamp, payload, now) for key in accepted]
+        judged = self.validator.push(number, **self._evidence(number, timestamp))
+        packet = ModelPacket(number, timestamp, payload, now)
+        kind = judged.kind
         if kind == "suspect":
-            self.suspect = ModelPacket((0, 0), number, timestamp, payload, now)
-        if not packets:
+            self.suspect = packet
+        if not judged.accepted:
             return kind
-        reconnected = was_restarting and not self.validator.restarting
-        if len(packets) == 2:
+
+        extended = judged.accepted[-1][1]
+        if kind == "reset" and self.fresh and self.newest == self.next and self.next in self.waiting:
+            # One packet and nothing released: it was nonsense, and the stream begins here.
+            del self.waiting[self.next]
+            self.newest = self.next - 1 if self.next else None
+            self.newest_timestamp = None
+            self.validator.forget_first()
+            self.restarting = False
+            kind = "in-order"
+        late = kind == "late"
+        if len(judged.accepted) == 2:
             assert self.suspect is not None
-            first = packets[0]
-            first.number, first.timestamp = self.suspect.number, self.suspect.timestamp
-            first.payload, first.arrival = self.suspect.payload, self.suspect.arrival
-            inner = packets[1].key[1] - first.key[1] - 1
+            first, first_extended = self.suspect, judged.accepted[0][1]
+            inner = max(0, extended - first_extended - 1)
             if kind == "reset":
                 self.newest_timestamp = None
-            self._cut(first, gap - inner, kind == "reset")
-            self._saw(first.timestamp)
-            packets = packets[1:]
-        elif kind == "reset" or (reconnected and kind != "late"):
-            if kind == "reset":
-                self.newest_timestamp = None
-            self._cut(packets[0], gap, kind == "reset")
-            self._saw(timestamp)
-            return kind
-        packet = packets[0]
-        place = packet.key[1]
-        if self.next is None:
-            self.next = self.newest = place
-        if kind == "late":
+            if kind == "in-order":
+                first.place = self.next
+                self.shift = first_extended - first.place
+            else:
+                self._cut(first, first_extended, kind, judged.gap - inner)
+            self._put(first)
+            self._saw(first)
+            late = extended < first_extended
+            packet.place = extended - self.shift
+        elif self.newest is None:
+            self.shift = extended
+        elif (kind == "gap" and (self.restarting or judged.gap > self.validator.max_jump)) or (
+            kind == "in-order" and self.restarting
+        ):
+            self._cut(packet, extended, kind, judged.gap)
+        else:
+            packet.place = extended - self.shift
+
+        if late:
             self.reordered += 1
-            if place < self.next:
-                if not (self.fresh and self.newest - place < self.slots):
+            assert self.newest is not None
+            if packet.place < self.next:
+                if not (self.fresh and self.newest - packet.place < self.slots):
                     self.late += 1
                     return "late"
-                self.next = place
-            kind = "reordered"
-        self.newest = max(self.newest, place)
-        while place - self.next >= self.slots // 2:
+                self.next = packet.place
+            if kind == "late":
+                kind = "reordered"
+        while packet.place - self.next >= self.slots // 2:
             self._step()
-        self.waiting[place] = packet
-        self._saw(timestamp)
+        is_newest = self.newest is None or packet.place > self.newest
+        self._put(packet)
+        if is_newest and kind == "in-order":
+            self._measure(timestamp - (self.newest_timestamp or 0))
+        self._saw(packet)
         return kind
 
     def release(self, now: float) -> list[tuple[ModelPacket, int]]:
         """Packets due now, each with the numbers given up before it."""
         while self.waiting:
-            assert self.next is not None
+            assert self.newest is not None
             age = now - self.waiting[min(self.waiting)].arrival
             if self.window is not None:
                 if self.next not in self.waiting and age < self.window:
@@ -244,4 +331,4 @@ class ModelBuffer:
     def restart(self) -> None:
         """A new connection takes over."""
         self._drain()
-        self.validator.restarting = self.validator.epoch >= 0
+        self.restarting = self.validator.sequence >= 0
