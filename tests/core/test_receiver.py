@@ -146,8 +146,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
                 sender.number = draw(st.integers(0, FULL - 1))
             else:
                 sender.number += draw(st.integers(0, 500))
-            wires += [("restart", b""), ("push", sender.next())]
-            settled = len(wires) - 1
+            wires += [("restart", b""), ("push", sender.next()), ("push", sender.next())]
+            settled = len(wires)
         elif kind == "x":
             wires.append(("push", draw(st.binary(max_size=15))))
         else:

@@ -332,3 +332,4 @@ class ModelBuffer:
         """A new connection takes over."""
         self._drain()
         self.restarting = self.validator.sequence >= 0
+        self.validator.suspect = None

@@ -401,6 +401,7 @@ cdef class JitterBuffer:
         """A new connection takes over: what waits is released, and the next packet is told apart."""
         self.release_all()
         self.restarting = self.validator.started
+        self.validator.has_suspect = False              # what comes now cannot confirm it
 
     cdef void _observe(self, int64_t timestamp, double now) noexcept nogil:
         """Interarrival jitter (RFC 3550 A.8), packet spacing, loss history."""
