@@ -607,7 +607,7 @@ class Capture:
             transcript = Transcript(
                 text=said.text,
                 confidence=min(max(said.confidence, 0.0), 1.0),
-                position=position or 0,  # 0 also where no audio ever came: the words are not lost for that
+                position=max(0, position or 0),  # 0 where no audio ever came: the words are not lost for that
                 n_samples=said.duration_ms * sample_rate // 1000,
                 channel=said.channel,
                 server_timestamp=said.timestamp,
@@ -634,6 +634,8 @@ class Capture:
 
     def subscribe(self, name: str, *, max_frames: int = 1000, overflow: str = "drop_oldest") -> Stream[Frame]:
         """Another consumer of the frames from now on, with a bounded queue of its own.
+
+        One that subscribes before the call is entered misses nothing.
 
         Parameters
         ----------

@@ -50,5 +50,5 @@ def cuts(*messages: str | bytes) -> Script:
     return script
 
 
-def packets(first: int, count: int) -> list[bytes]:
+def packets(first: int, count: int) -> list[str | bytes]:
     return [packet(number) for number in range(first, first + count)]
