@@ -750,7 +750,9 @@ class Capture:
     async def _tell_metrics(self) -> None:
         while not self._done.is_set():
             await self._clock.sleep(self._profile.metrics_period_s)
-            if self._receiver is None or self._done.is_set():
+            if self.state in ("ended", "failed"):
+                return
+            if self._receiver is None:
                 continue
             if self._receiver.stats().packets_buffered and not (self._frames.congested or self._fanout.congested):
                 now = self._clock.now()  # a stalled stream gives out what has waited too long

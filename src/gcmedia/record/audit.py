@@ -33,9 +33,9 @@ FIRST = "0" * 64
 MAX_TEXT = 200  # characters of a value that are kept
 
 ACTIONS = _words(
-    "session_start session_end subscribed unsubscribed denied reconnect reconnected pause paused resume resumed "
-    "restart token_refresh drop overrun idle ended mask muted unmuted media_capture transcript repair listen_in "
-    "storage_failed storage_resumed"
+    "session_start session_end subscribed unsubscribed denied connected reconnecting reconnect reconnected failed "
+    "pause paused resume resumed restart token_refresh drop overrun idle ended malformed_message unknown_message "
+    "mask muted unmuted media_capture transcript repair listen_in storage_failed storage_resumed"
 )
 #: Actions that handle what people say: they need consent, and a purpose.
 MEDIA_ACTIONS = frozenset(("media_capture", "transcript", "listen_in"))
