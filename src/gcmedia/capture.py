@@ -617,7 +617,7 @@ class Capture:
             transcript = Transcript(
                 text=said.text,
                 confidence=min(max(said.confidence, 0.0), 1.0),
-                position=position or 0,  # 0 also where no audio ever came: the words are not lost for that
+                position=max(0, position or 0),  # 0 where no audio ever came: the words are not lost for that
                 n_samples=said.duration_ms * sample_rate // 1000,
                 channel=said.channel,
                 server_timestamp=said.timestamp,
@@ -644,6 +644,8 @@ class Capture:
 
     def subscribe(self, name: str, *, max_frames: int = 1000, overflow: str = "drop_oldest") -> Stream[Frame]:
         """Another consumer of the frames from now on, with a bounded queue of its own.
+
+        One that subscribes before the call is entered misses nothing.
 
         Parameters
         ----------
@@ -758,7 +760,9 @@ class Capture:
     async def _tell_metrics(self) -> None:
         while not self._done.is_set():
             await self._clock.sleep(self._profile.metrics_period_s)
-            if self._receiver is None or self._done.is_set():
+            if self.state in ("ended", "failed"):
+                return
+            if self._receiver is None:
                 continue
             if self._receiver.stats().packets_buffered and not (self._frames.congested or self._fanout.congested):
                 now = self._clock.now()  # a stalled stream gives out what has waited too long

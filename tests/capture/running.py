@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -43,6 +45,31 @@ def patient(speed: float = SPEED, **settings: Any) -> PlatformMediaConfig:
     timers = ("open_timeout_s", "ack_timeout_s", "idle_timeout_s", "ping_interval_s", "pong_timeout_s")
     defaults: dict[str, Any] = dict.fromkeys(timers, 60.0 * speed) | {"metrics_period_s": 20.0 * speed}
     return PlatformMediaConfig(**{"format": "pcmu", "sample_rate": 8000, "n_channels": 2, **defaults, **settings})
+
+
+class NotingClock(Clock):
+    """Its waits take no time and are noted; timeouts are real."""
+
+    METRICS_S = 777.0  # the period of the metrics, not a wait for anything
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self._ahead
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds == self.METRICS_S:
+            await anyio.sleep_forever()
+        self.slept.append(seconds)
+        self._ahead += seconds
+        await anyio.lowlevel.checkpoint()
+
+
+def unhurried(**settings: Any) -> PlatformMediaConfig:
+    """A profile for a `NotingClock`."""
+    return patient(1.0, metrics_period_s=NotingClock.METRICS_S, **settings)
 
 
 def credentials(cloud: Simulator) -> Credentials:
@@ -123,7 +150,7 @@ async def run(
         return Run(
             live,
             live.stats(),
-            cloud.truth(CONVERSATION),
+            cloud.truth(CONVERSATION) if CONVERSATION in cloud.conversations else None,  # type: ignore[arg-type]
             cloud.journal.records,
             cloud,
             frames,

@@ -33,9 +33,9 @@ FIRST = "0" * 64
 MAX_TEXT = 200  # characters of a value that are kept
 
 ACTIONS = _words(
-    "session_start session_end subscribed unsubscribed denied reconnect reconnected pause paused resume resumed "
-    "restart token_refresh drop overrun idle ended mask muted unmuted media_capture transcript repair listen_in "
-    "storage_failed storage_resumed connected reconnecting failed unknown_message malformed_message"
+    "connected denied drop ended failed idle listen_in malformed_message mask media_capture muted overrun "
+    "pause paused reconnect reconnected reconnecting repair restart resume resumed session_end session_start "
+    "storage_failed storage_resumed subscribed token_refresh transcript unknown_message unmuted unsubscribed"
 )
 #: Actions that handle what people say: they need consent, and a purpose.
 MEDIA_ACTIONS = frozenset(("media_capture", "transcript", "listen_in"))
