@@ -17,7 +17,6 @@ from .clock import Clock, ScaledClock
 from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig
 from .errors import ConfigError
 from .record import AuditPolicy
-from .report import render_report
 from .simulator import Call, Faults, Simulator, Truth
 from .types import Stats
 
@@ -120,7 +119,16 @@ async def run_demo(
         Called with the capture and the length of the call in seconds once it is connected.
     on_frame : callable, optional
         Called with each frame.
+
+    Raises
+    ------
+    ConfigError
+        If the plotting library is not installed.
     """
+    try:
+        from .report import render_report  # it is heavy, and the other commands do without
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the demo's report needs {error.name}: pip install 'gcmedia[report]'") from None
     call = speech_call(speech) if speech else Call.demo(noise_db=NOISE_DB, seed=seed, seconds=seconds)
     clock = Clock() if speed == 1.0 else ScaledClock(speed)
     profile = PlatformMediaConfig(
