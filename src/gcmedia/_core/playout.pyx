@@ -6,11 +6,12 @@ window follows clocks that drift apart: at 200 ppm the base lags by 4 ms at most
 
 Three parts make the delay:
 
-* A histogram of transits that forgets exponentially gives the quantile.  It lies still while the base moves.
+* A histogram of transits that forgets exponentially gives the quantile.  It goes with the base where clocks drift,
+  and lies still when the base leaps, as by a new route.
 * The share of it that is asked for is steered: each late packet lowers it, each one in time raises it a little, so
   that in the long run about ``1 - quantile`` of the packets are late whatever their statistics.
-* A late packet raises the delay to its own at once, and that fades within half a second.  A spike then costs one
-  packet, for those that queued behind its head are in time again, and the delay is back before the next one.
+* A late packet raises the delay to its own at once, and that fades in a few tenths of a second.  A spike then
+  costs one packet, for those that queued behind its head are in time again, and the delay is soon back.
 
 What queued behind a late packet tells of the same event, and what is later than the greatest delay tells nothing of
 those within the bounds: neither enters the histogram, nor steers.  So a stall of seconds leaves the delay as it was.
@@ -20,16 +21,17 @@ one packet for each is too many, the second part takes the histogram's tail in, 
 """
 
 cimport cython
-from libc.math cimport NAN, floor, isfinite, isnan
+from libc.math cimport NAN, fabs, floor, isfinite, isnan
 from libc.string cimport memset
 
 from gcmedia.errors import ConfigError
 
 cdef double SPAN = 2.5                      # seconds; N_SPANS of them are the window of the base
+cdef double MAX_DRIFT = 0.002               # seconds, in one move of the base: 200 ppm make 0.5 ms in a span
 cdef double START_DELAY = 0.060             # seconds, while fewer than START_PACKETS have told anything
 cdef int START_PACKETS = 50
-cdef double REFILL_TIME = 0.5               # seconds in which a late packet's delay fades, as exp(-t / REFILL_TIME)
-cdef double STEER = 0.1                     # a late packet lowers the share by a tenth
+cdef double REFILL_TIME = 0.2               # seconds in which a late packet's delay fades, nearly as exp(-t / REFILL_TIME)
+cdef double STEER = 0.05                    # a late packet lowers the share by a twentieth
 cdef double MAX_STEER = 8.0                 # the share stays within this factor of what is allowed
 cdef double MAX_WEIGHT = 1e9
 cdef double LEAP = 1.0                      # seconds before base, or ...
@@ -59,12 +61,12 @@ cdef class PlayoutEstimator:
     -----
     Memory is fixed, and the cost of a packet does not grow with the memory of the estimator.  For the first 50
     packets the delay is at least 60 ms, or the nearest bound.  A clock that leaps makes the estimate begin anew:
-    backward transit by more than a second in three packets in a row, or two seconds without a packet that a delay
-    within the bounds would have saved.
+    a transit of more than a second before the base in three packets in a row, or two seconds without a packet that
+    a delay within the bounds would have saved.
     """
 
     def __cinit__(self, *, double quantile=0.99, double min_delay_ms=10.0, double max_delay_ms=500.0,
-                  int memory_packets=1000):
+                  int memory_packets=2000):
         if not 0.5 <= quantile <= 0.9999:
             raise ConfigError(f"quantile is {quantile}, not in [0.5, 0.9999]")
         if not 0.0 <= min_delay_ms <= max_delay_ms <= 10_000.0 or max_delay_ms < 1.0:
@@ -159,6 +161,7 @@ cdef class PlayoutEstimator:
         """The least transit of the last N_SPANS spans of time."""
         cdef double span = floor(arrival / SPAN)
         cdef double behind = span - self._span
+        cdef double before = self.base
         cdef int i, newest
         if behind > 0:
             for i in range(<int>min(behind, <double>N_SPANS)):
@@ -174,8 +177,10 @@ cdef class PlayoutEstimator:
             for i in range(N_SPANS):
                 if self._least[i] < self.base:
                     self.base = self._least[i]
-        # The histogram begins at base or up to a bin below it.
-        if self.base < self._origin or self.base >= self._origin + self._width:
+        # The histogram begins at base or up to a bin below it.  What a drift moves, moves with the base.
+        if fabs(self.base - before) <= MAX_DRIFT:
+            self._origin += self.base - before
+        elif self.base < self._origin or self.base >= self._origin + self._width:
             self._shift(floor((self.base - self._origin) / self._width))
 
     cdef void _shift(self, double n_bins) noexcept nogil:
