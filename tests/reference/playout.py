@@ -40,11 +40,11 @@ class ModelEstimator:
             self.weighed.append(transit)
             self.share *= 1.0 + 0.05 * (self.allowed - late)
             self.share = min(max(self.share, self.allowed / 8), min(self.allowed * 8, 0.5))
-        self.raised *= max(0.0, 1.0 - waited / 0.2)
+        self.raised *= max(0.0, 1.0 - waited / 0.1)
         if late:
             self.raised = transit - self.base
         delay = self.quantile() - self.base
-        if len(self.packets) < 50:
+        if len(self.packets) < 25:
             delay = max(delay, 0.060)
         self.target = min(max(delay, self.raised, self.low), self.high)
         return late

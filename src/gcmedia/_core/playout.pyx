@@ -29,8 +29,8 @@ from gcmedia.errors import ConfigError
 cdef double SPAN = 2.5                      # seconds; N_SPANS of them are the window of the base
 cdef double MAX_DRIFT = 0.002               # seconds, in one move of the base: 200 ppm make 0.5 ms in a span
 cdef double START_DELAY = 0.060             # seconds, while fewer than START_PACKETS have told anything
-cdef int START_PACKETS = 50
-cdef double REFILL_TIME = 0.2               # seconds in which a late packet's delay fades, nearly as exp(-t / REFILL_TIME)
+cdef int START_PACKETS = 25
+cdef double REFILL_TIME = 0.1               # seconds in which a late packet's delay fades, nearly as exp(-t / REFILL_TIME)
 cdef double STEER = 0.05                    # a late packet lowers the share by a twentieth
 cdef double MAX_STEER = 8.0                 # the share stays within this factor of what is allowed
 cdef double MAX_WEIGHT = 1e9
@@ -59,7 +59,7 @@ cdef class PlayoutEstimator:
 
     Notes
     -----
-    Memory is fixed, and the cost of a packet does not grow with the memory of the estimator.  For the first 50
+    Memory is fixed, and the cost of a packet does not grow with the memory of the estimator.  For the first 25
     packets the delay is at least 60 ms, or the nearest bound.  A clock that leaps makes the estimate begin anew:
     a transit of more than a second before the base in three packets in a row, or two seconds without a packet that
     a delay within the bounds would have saved.
