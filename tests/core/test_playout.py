@@ -122,6 +122,16 @@ def test_a_clock_that_is_set_is_followed(leap: float) -> None:
     assert estimator.base_s == pytest.approx(leap, abs=0.001)
 
 
+@pytest.mark.parametrize("nonsense", [(1e300, 0.0), (1.0, -1e300), (math.nan, 0.0), (math.inf, math.inf), (1e18, 1e18)])
+def test_times_that_no_clock_tells_change_nothing(nonsense: tuple[float, float]) -> None:
+    estimator = PlayoutEstimator()
+    for i in range(100):
+        estimator.push(i * 0.020, i * 0.020)
+    before = estimator.base_s, estimator.target_delay_s
+    assert not estimator.push(*nonsense)
+    assert (estimator.base_s, estimator.target_delay_s) == before
+
+
 def test_one_timestamp_out_of_line_is_not_believed() -> None:
     estimator = PlayoutEstimator()
     for i in range(200):

@@ -12,7 +12,6 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from gcmedia._core.buffer cimport borrow_octets
-from gcmedia._core.playout cimport PlayoutEstimator
 from gcmedia._core.sequence cimport (
     DUPLICATE, GAP, IN_ORDER, LATE, REFUSED, REORDERED, RESET, SUSPECT, Outcome, SequenceValidator, verdict_of,
 )
@@ -445,7 +444,11 @@ cdef class JitterBuffer:
 
     cdef void _adapt(self) noexcept nogil:
         cdef double loss, interval
-        if self.by_delay or self.validator.expected() < MIN_EXPECTED:
+        if self.by_delay:
+            return
+        if not self.by_window:
+            self.spacing = self.interval()
+        if self.validator.expected() < MIN_EXPECTED:
             return
         loss = self.loss_rate()
         if self.by_window:
@@ -459,7 +462,7 @@ cdef class JitterBuffer:
             else:
                 self.dwell = 0
             return
-        interval = self.spacing = self.interval()
+        interval = self.spacing
         if loss > self.raise_loss or interval > self.raise_interval:
             self.target_depth = self.raised_depth
             self.dwell = 0
@@ -567,10 +570,7 @@ cdef class JitterBuffer:
     def stats(self):
         """Counters since the start, as `gcmedia.types.Stats`; sample counts are 0, this class counts packets."""
         cdef double interval = self.interval()
-        cdef double delay
         cdef int64_t refused = self.oversized + self.malformed + self.validator.refused
-        self.spacing = interval
-        delay = self.target_delay()
         return Stats(
             packets_received=self.received,
             packets_played=self.played,
@@ -594,7 +594,7 @@ cdef class JitterBuffer:
             loss_rate=self.loss_rate(),
             buffer_depth=self.newest - self.next + 1,
             buffer_target=self.target,
-            playout_delay_ms=delay * 1000.0,
+            playout_delay_ms=self.target_delay() * 1000.0,
             total_samples=0,
             concealed_samples=0,
             silent_concealed_samples=0,

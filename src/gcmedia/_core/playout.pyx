@@ -21,7 +21,7 @@ one packet for each is too many, the second part takes the histogram's tail in, 
 """
 
 cimport cython
-from libc.math cimport NAN, fabs, floor, isfinite, isnan
+from libc.math cimport NAN, fabs, floor, isnan
 from libc.string cimport memset
 
 from gcmedia.errors import ConfigError
@@ -30,13 +30,14 @@ cdef double SPAN = 2.5                      # seconds; N_SPANS of them are the w
 cdef double MAX_DRIFT = 0.002               # seconds, in one move of the base: 200 ppm make 0.5 ms in a span
 cdef double START_DELAY = 0.060             # seconds, while fewer than START_PACKETS have told anything
 cdef int START_PACKETS = 25
-cdef double REFILL_TIME = 0.1               # seconds in which a late packet's delay fades, nearly as exp(-t / REFILL_TIME)
+cdef double REFILL_TIME = 0.1               # seconds in which the rise fades, nearly as exp(-t / REFILL_TIME)
 cdef double STEER = 0.05                    # a late packet lowers the share by a twentieth
 cdef double MAX_STEER = 8.0                 # the share stays within this factor of what is allowed
 cdef double MAX_WEIGHT = 1e9
 cdef double LEAP = 1.0                      # seconds before base, or ...
 cdef double LEAP_TIME = 2.0                 # ... seconds over the maximum: a clock was set, the network is not to blame
 cdef int LEAP_PACKETS = 3
+cdef double NONSENSE = 1e12                 # seconds; no clock tells such a time
 
 
 @cython.final
@@ -118,8 +119,8 @@ cdef class PlayoutEstimator:
         cdef double transit = arrival - media_time
         cdef double waited, fade
         cdef bint late, queued
-        if not isfinite(transit):
-            return False
+        if not (fabs(transit) < NONSENSE and fabs(arrival) < NONSENSE):
+            return False                    # nor NaN
         if self._n_packets == 0 or self._leaps(arrival, transit):
             self._start(arrival, transit)
         if self._n_ahead:
@@ -245,7 +246,7 @@ cdef class PlayoutEstimator:
         arrival : float
             Seconds of the receiver's monotonic clock.
         media_time : float
-            Seconds of the sender's media clock.
+            Seconds of the sender's media clock.  A packet whose clocks lie 1e12 s or more apart tells nothing.
 
         Returns
         -------
