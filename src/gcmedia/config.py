@@ -124,7 +124,8 @@ class JitterConfig:
     ----------
     policy : str
         ``"depth"`` keeps a number of packets in hand that follows loss and packet spacing; ``"window"`` hands
-        on what is in order at once and waits a fixed time for what is missing.
+        on what is in order at once and waits a fixed time for what is missing; ``"adaptive"`` hands each packet on
+        when it is due, which follows the measured spread of arrival.
     slots : int
         Packets that fit, a power of two from 32 to 1024.
     base_depth, min_depth, max_depth : int
@@ -143,6 +144,27 @@ class JitterConfig:
         Longest time that the depth policy keeps a packet when no further ones come; infinity for never.
     gap_tolerance : int
         Missing packets in a row that are concealed one by one; more are one flush.
+    delay_quantile : float
+        Share of the packets that the adaptive policy wants to come in time, 0.5 to 0.9999.
+    min_delay_ms, max_delay_ms : float
+        Bounds of the adaptive delay, up to 10 s.  Half of ``slots`` must hold it: 500 ms are 25 packets of 20 ms.
+    delay_memory_packets : int
+        Packets after which the adaptive policy gives one's delay 1/e of its weight, 50 to 1 000 000.
+
+    Notes
+    -----
+    The adaptive policy: a packet is due at its media time, plus the least transit (arrival minus media time) of
+    the last 20 s, plus a delay.  The moving least follows clocks that drift apart.  The delay is a quantile of a
+    histogram of transits that forgets exponentially; which quantile is steered by the packets that were late, so
+    that they stay about ``1 - delay_quantile`` of all.  A late packet raises the delay to its own at once, within
+    the bounds, which refills the buffer after an underrun; the rise fades in a few tenths of a second.  So a spike
+    costs the packet at its head and not those queued behind it.  Spikes that come too often for that are found in
+    the histogram's tail by the steering.
+
+    A missing place is given up when it is due and a later packet waits; what comes for it afterwards is late.
+    A packet that comes after it was due, but whose place is still open, is handed on at once and not lost: a run of
+    them is counted as one underrun.  When packets waiting would fill more than half the ring, the oldest place is
+    decided before it is due.
     """
 
     policy: str = "depth"
@@ -161,9 +183,13 @@ class JitterConfig:
     dwell_packets: int = 50
     max_hold_ms: float = 1000.0
     gap_tolerance: int = 3
+    delay_quantile: float = 0.99
+    min_delay_ms: float = 10.0
+    max_delay_ms: float = 500.0
+    delay_memory_packets: int = 2000
 
     def __post_init__(self) -> None:
-        _one_of("policy", self.policy, ("depth", "window"))
+        _one_of("policy", self.policy, ("depth", "window", "adaptive"))
         _within("slots", self.slots, 32, 1024, " packets")
         if self.slots & (self.slots - 1):
             raise ConfigError(f"slots is {self.slots}, not a power of two")
@@ -181,6 +207,10 @@ class JitterConfig:
         _within("dwell_packets", self.dwell_packets, 1, 1_000_000)
         _within("max_hold_ms", self.max_hold_ms, 0.0, float("inf"), " ms")
         _within("gap_tolerance", self.gap_tolerance, 0, self.slots)
+        _within("delay_quantile", self.delay_quantile, 0.5, 0.9999)
+        _within("max_delay_ms", self.max_delay_ms, 1.0, 10_000.0, " ms")
+        _within("min_delay_ms", self.min_delay_ms, 0.0, self.max_delay_ms, " ms")
+        _within("delay_memory_packets", self.delay_memory_packets, 50, 1_000_000, " packets")
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,13 +163,20 @@ class Stats:
     buffer_depth, buffer_target : int
         Packets between the playout point and the newest; what the policy aims at.
     playout_delay_ms : float
-        The window in force, for the window policy; target times packet length for the depth policy.
+        The window in force, for the window policy; target times packet length for the depth policy; the delay
+        over the least transit for the adaptive policy.
     total_samples : int
         Length of the timeline so far, per channel.
     concealed_samples, silent_concealed_samples : int
         Samples made up for missing ones; those of them that are plain silence.
     concealment_events : int
         Runs of concealed samples.
+    jitter_buffer_delay, jitter_buffer_target_delay : float
+        Seconds that the packets have waited in the jitter buffer, and that its policy wanted at their release,
+        summed over the packets.
+    jitter_buffer_emitted_count : int
+        Packets that the jitter buffer has released.  W3C counts samples, and its sums run over them; the quotients
+        of the two, the mean delays, mean the same.
     malformed : dict
         Refused packets by reason: ``short``, ``empty``, ``oversized``, ``unreadable``, ``suspect``; and ``ragged``
         ones, whose last, incomplete sample was left out and the rest played.
@@ -203,6 +210,9 @@ class Stats:
     silent_concealed_samples: int
     concealment_events: int
     malformed: dict[str, int]
+    jitter_buffer_delay: float = 0.0
+    jitter_buffer_target_delay: float = 0.0
+    jitter_buffer_emitted_count: int = 0
 
     @property
     def unique_received(self) -> int:

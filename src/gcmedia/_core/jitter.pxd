@@ -14,6 +14,7 @@ says how many packets are missing before it.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
+from gcmedia._core.playout cimport PlayoutEstimator
 from gcmedia._core.sequence cimport Outcome, SequenceValidator
 
 cdef enum SlotFlag:
@@ -45,7 +46,8 @@ cdef class JitterBuffer:
     cdef readonly double timestamp_rate     # ticks per second
     cdef readonly Py_ssize_t max_payload_octets
     cdef SequenceValidator validator
-    cdef bint by_window
+    cdef bint by_window, by_delay
+    cdef PlayoutEstimator playout           # of the adaptive policy, else None
     cdef int n_slots
     cdef Slot *slots                        # n_slots, and one for the suspect
     cdef uint8_t *payloads                  # the same count, `room` octets each
@@ -66,6 +68,9 @@ cdef class JitterBuffer:
     # State of the policies
     cdef int target_depth                   # packets
     cdef int dwell
+    cdef bint behind                        # the last packet came after it was due
+    cdef double spacing                     # seconds between packets, as the depth policy saw it last
+    cdef double released_timestamp          # ticks, of the packet released last; NaN for none
     cdef int64_t[N_INTERVALS + 1] recent_timestamps
     cdef int64_t n_recent
     cdef int64_t[N_LOSS_BLOCKS] block_expected
@@ -77,6 +82,9 @@ cdef class JitterBuffer:
     # Counters
     cdef int64_t received, duplicates, late, reordered, discarded, played, malformed, oversized
     cdef int64_t flushes, underruns, overruns, octets
+    cdef int64_t emitted                    # packets released
+    cdef double clock                       # seconds: the latest time told
+    cdef double delay_sum, target_sum       # seconds, over the packets released
     cdef int64_t overrun_samples            # dropped unread, to be filled before the next slot
 
     cdef Slot *slot_at(self, int64_t place) noexcept nogil
@@ -103,6 +111,9 @@ cdef class JitterBuffer:
     cdef void _step(self) noexcept nogil
     cdef void _release_by_depth(self, double now) noexcept nogil
     cdef void _release_by_window(self, double now) noexcept nogil
+    cdef void _release_by_delay(self, double now) noexcept nogil
+    cdef void _follow_arrival(self, int64_t timestamp, double now) noexcept nogil
+    cdef double target_delay(self) noexcept nogil
     cdef void _observe(self, int64_t timestamp, double now) noexcept nogil
     cdef void _adapt(self) noexcept nogil
     cdef int64_t _make_room_below(self) noexcept nogil

@@ -6,7 +6,7 @@ passes the time; nothing here reads a clock.
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
-from libc.math cimport fabs
+from libc.math cimport NAN, ceil, fabs
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -17,6 +17,7 @@ from gcmedia._core.sequence cimport (
     SequenceValidator, verdict_of,
 )
 
+from gcmedia._core.playout import PlayoutEstimator as _PlayoutEstimator
 from gcmedia.config import JitterConfig
 from gcmedia.types import Stats
 
@@ -89,6 +90,15 @@ cdef class JitterBuffer:
         # What waits takes at most half the ring, so a gap that is waited for must fit into the other half.
         self.validator = SequenceValidator(max_jump=min(32, config.slots // 2 - 1))
         self.by_window = config.policy == "window"
+        self.by_delay = config.policy == "adaptive"
+        if self.by_delay:
+            self.playout = _PlayoutEstimator(
+                quantile=config.delay_quantile,
+                min_delay_ms=config.min_delay_ms,
+                max_delay_ms=config.max_delay_ms,
+                memory_packets=config.delay_memory_packets,
+            )
+        self.released_timestamp = NAN
         self.n_slots = config.slots
         self.lowered_depth = max(config.base_depth, config.min_depth)
         self.raised_depth = max(min(2 * config.base_depth, config.max_depth), self.lowered_depth)
@@ -198,6 +208,8 @@ cdef class JitterBuffer:
             flags[0] |= SLOT_RESET
             self.has_transit = False
             self.n_recent = 0
+            if self.by_delay:
+                self.playout.restart()
         else:
             self.flushes += missing[0] > self.gap_tolerance
             room = min(room, missing[0])
@@ -235,6 +247,7 @@ cdef class JitterBuffer:
 
         self.received += 1
         self.octets += n_octets
+        self.clock = now
         if not self._ensure_room(n_octets):
             self.oversized += 1
             return REFUSED
@@ -293,6 +306,8 @@ cdef class JitterBuffer:
             if place < self.next:
                 if not (self.fresh and self.newest - place < self.n_slots):
                     self.late += 1
+                    if self.by_delay:
+                        self.playout.observe(now, timestamp / self.timestamp_rate)
                     return LATE
                 if place < 0:                           # the very first packets came in disorder
                     place += self._make_room_below()
@@ -353,9 +368,14 @@ cdef class JitterBuffer:
 
     cdef inline void _step(self) noexcept nogil:
         """Decide one place: a packet is released, a missing one given up."""
-        if self.slot_at(self.next) == NULL:
+        cdef Slot *slot = self.slot_at(self.next)
+        if slot == NULL:
             self.given_up += 1
         else:
+            self.emitted += 1
+            self.delay_sum += max(0.0, self.clock - slot.arrival)
+            self.target_sum += self.target_delay()
+            self.released_timestamp = slot.timestamp
             self.flushes += self.given_up > self.gap_tolerance
             self.given_up = 0
         self.next += 1
@@ -368,8 +388,11 @@ cdef class JitterBuffer:
 
     cdef void release(self, double now) noexcept nogil:
         """Release what is due."""
+        self.clock = now
         if self.by_window:
             self._release_by_window(now)
+        elif self.by_delay:
+            self._release_by_delay(now)
         else:
             self._release_by_depth(now)
 
@@ -387,6 +410,38 @@ cdef class JitterBuffer:
                 if self.next == self.newest:            # held longer than the policy wants, and now dry
                     self.underruns += 1
             self._step()
+
+    cdef void _release_by_delay(self, double now) noexcept nogil:
+        """Release the places that are due; those that are missing are due in even steps up to the first waiting."""
+        cdef Slot *slot
+        cdef double timestamp, steps
+        while self.next <= self.newest:
+            slot = self._first_waiting()
+            timestamp = slot.timestamp
+            steps = slot.place - self.next + 1
+            if steps > 1 and self.released_timestamp < timestamp:       # not for NaN
+                timestamp = self.released_timestamp + (timestamp - self.released_timestamp) / steps
+            # However wrong its timestamp, nothing is held longer than the policy may.
+            if now < min(self.playout.due_at(timestamp / self.timestamp_rate),
+                         slot.arrival + self.playout.max_delay_ms / 1000.0):
+                return
+            self._step()
+            if steps > 1:
+                self.released_timestamp = timestamp
+
+    cdef void _follow_arrival(self, int64_t timestamp, double now) noexcept nogil:
+        """Tell the estimator; a run of packets that come after they were due, when nothing waits, is an underrun."""
+        cdef bint late = self.playout.observe(now, timestamp / self.timestamp_rate)
+        self.underruns += late and not self.behind and self.next >= self.newest
+        self.behind = late
+
+    cdef inline double target_delay(self) noexcept nogil:
+        """Delay that the policy aims at, in seconds."""
+        if self.by_window:
+            return self.window
+        if self.by_delay:
+            return self.playout.target
+        return self.target_depth * self.spacing
 
     cdef void done(self, Slot *slot) noexcept nogil:
         """The reader has finished with the slot at ``read``."""
@@ -414,6 +469,8 @@ cdef class JitterBuffer:
         self.has_transit = True
         if self.received == 1 or self.n_recent == 0 or timestamp > self.newest_timestamp:
             self.newest_timestamp = timestamp
+        if self.by_delay:
+            self._follow_arrival(timestamp, now)
         self.recent_timestamps[self.n_recent % (N_INTERVALS + 1)] = timestamp
         self.n_recent += 1
         expected = self.validator.expected()
@@ -449,6 +506,10 @@ cdef class JitterBuffer:
 
     cdef void _adapt(self) noexcept nogil:
         cdef double loss, interval
+        if self.by_delay:
+            return
+        if not self.by_window:
+            self.spacing = self.interval()
         if self.validator.expected() < MIN_EXPECTED:
             return
         loss = self.loss_rate()
@@ -463,7 +524,7 @@ cdef class JitterBuffer:
             else:
                 self.dwell = 0
             return
-        interval = self.interval()
+        interval = self.spacing
         if loss > self.raise_loss or interval > self.raise_interval:
             self.target_depth = self.raised_depth
             self.dwell = 0
@@ -557,7 +618,10 @@ cdef class JitterBuffer:
 
     @property
     def target(self):
-        """Depth that the depth policy aims at now, in packets."""
+        """Depth aimed at now, in packets; by the adaptive policy, what its delay comes to."""
+        cdef double interval = self.interval()
+        if self.by_delay:
+            return <int>ceil(self.playout.target / interval) if interval > 0.0005 else 0
         return self.target_depth
 
     @property
@@ -591,12 +655,15 @@ cdef class JitterBuffer:
             interval_ms=interval * 1000.0,
             loss_rate=self.loss_rate(),
             buffer_depth=self.newest - self.next + 1,
-            buffer_target=self.target_depth,
-            playout_delay_ms=(self.window if self.by_window else self.target_depth * interval) * 1000.0,
+            buffer_target=self.target,
+            playout_delay_ms=self.target_delay() * 1000.0,
             total_samples=0,
             concealed_samples=0,
             silent_concealed_samples=0,
             concealment_events=0,
+            jitter_buffer_delay=self.delay_sum,
+            jitter_buffer_target_delay=self.target_sum,
+            jitter_buffer_emitted_count=self.emitted,
             malformed={
                 reason: count
                 for reason, count in (("oversized", self.oversized), ("suspect", self.validator.refused))

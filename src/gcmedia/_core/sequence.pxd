@@ -13,9 +13,9 @@ cdef enum Outcome:
     REFUSED = 7         # (jitter buffer) cannot be stored
 
 cdef enum Evidence:     # what the timestamp of a packet tells about its number
-    NEWER = 1           # it is beyond all others, so the packet is no old one
-    IN_TIME = 2         # it is as far ahead as the number is
-    FOLLOWS_SUSPECT = 4 # it goes on from that of the suspect
+    NEWER = 1               # it is beyond all others, so the packet is no old one
+    IN_TIME = 2             # it is as far ahead as the number is
+    FOLLOWS_SUSPECT = 4     # it goes on from that of the suspect
 
 cdef enum:
     WINDOW_BITS = 1024
