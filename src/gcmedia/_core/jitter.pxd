@@ -46,7 +46,8 @@ cdef class JitterBuffer:
     cdef SequenceValidator validator
     cdef bint by_window
     cdef int n_slots
-    cdef Slot *slots                        # n_slots, and one for the suspect
+    cdef int n_there                        # slots made so far, a power of two up to n_slots
+    cdef Slot *slots                        # n_there, and one for the suspect
     cdef uint8_t *payloads                  # the same count, `room` octets each
     cdef Py_ssize_t room
     cdef int64_t read, next, newest         # places; newest is the highest one in use
@@ -88,6 +89,8 @@ cdef class JitterBuffer:
     cdef int64_t buffered(self) noexcept nogil
 
     cdef bint _ensure_room(self, Py_ssize_t n_octets) noexcept nogil
+    cdef bint _ensure_slots(self, int64_t n_places) noexcept nogil
+    cdef bint _move(self, int n_there, Py_ssize_t room) noexcept nogil
     cdef void _store(self, int64_t place, uint32_t number, int64_t timestamp, const uint8_t *payload,
                      Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil
     cdef int64_t _place_after_cut(self, int64_t extended, Outcome outcome, int64_t *missing,
@@ -101,3 +104,15 @@ cdef class JitterBuffer:
     cdef int64_t _make_room_below(self) noexcept nogil
     cdef Slot *_first_waiting(self) noexcept nogil
     cdef list _take(self)
+
+
+# Inline, for those who read the ring; a place of the ring is the same slot until `read` has passed it.
+
+cdef inline Slot *slot_of(JitterBuffer buffer, int64_t place) noexcept nogil:
+    """The slot of a place, or NULL when the place is empty."""
+    cdef Slot *slot = &buffer.slots[place & (buffer.n_there - 1)]
+    return slot if slot.place == place else NULL
+
+
+cdef inline uint8_t *payload_of(JitterBuffer buffer, int64_t place) noexcept nogil:
+    return &buffer.payloads[(place & (buffer.n_there - 1)) * buffer.room]

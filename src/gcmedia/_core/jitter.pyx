@@ -22,6 +22,9 @@ from gcmedia.types import Stats
 # Loss is judged on at least this many packets expected.
 cdef int64_t MIN_EXPECTED = 20
 
+cdef enum:
+    FIRST_SLOTS = 16            # made at first; most streams never need more
+
 
 @cython.final
 cdef class Packet:
@@ -105,34 +108,25 @@ cdef class JitterBuffer:
         self.max_hold = config.max_hold_ms / 1000.0
         self.newest = -1
         self.fresh = True
-        self.room = packet_octets
-        self.slots = <Slot *>malloc((self.n_slots + 1) * sizeof(Slot))
-        self.payloads = <uint8_t *>malloc((self.n_slots + 1) * self.room)
-        if self.slots == NULL or self.payloads == NULL:
+        if not self._move(min(FIRST_SLOTS, self.n_slots), packet_octets):
             raise MemoryError()
-        cdef int i
-        for i in range(self.n_slots + 1):
-            self.slots[i].place = -1
 
     def __dealloc__(self):
         free(self.slots)
         free(self.payloads)
 
-    # The suspect lives behind the ring, at index n_slots.
+    # The suspect lives behind the ring, at index n_there.
 
     cdef inline Slot *slot_at(self, int64_t place) noexcept nogil:
         """The slot of a place, or NULL when the place is empty."""
-        cdef Slot *slot = &self.slots[place & (self.n_slots - 1)]
-        return slot if slot.place == place else NULL
+        return slot_of(self, place)
 
     cdef inline uint8_t *payload_at(self, int64_t place) noexcept nogil:
-        return &self.payloads[(place & (self.n_slots - 1)) * self.room]
+        return payload_of(self, place)
 
     cdef bint _ensure_room(self, Py_ssize_t n_octets) noexcept nogil:
         """Make every slot large enough; False when the packet is over the limit or memory is out."""
         cdef Py_ssize_t room = self.room
-        cdef uint8_t *larger
-        cdef int i
         if n_octets <= room:
             return True
         if n_octets > self.max_payload_octets:
@@ -140,20 +134,45 @@ cdef class JitterBuffer:
         while room < n_octets:
             room *= 2
         room = min(room, self.max_payload_octets)
-        larger = <uint8_t *>malloc((self.n_slots + 1) * room)
-        if larger == NULL:
+        return self._move(self.n_there, room)
+
+    cdef bint _ensure_slots(self, int64_t n_places) noexcept nogil:
+        """Make slots for so many places in a row; False when memory is out."""
+        cdef int n_there = self.n_there
+        if n_places <= n_there:
+            return True
+        while n_there < n_places and n_there < self.n_slots:
+            n_there *= 2
+        return n_there == self.n_there or self._move(n_there, self.room)
+
+    cdef bint _move(self, int n_there, Py_ssize_t room) noexcept nogil:
+        """Move the ring to one of so many slots of so many octets; False when memory is out."""
+        cdef Slot *slots = <Slot *>malloc((n_there + 1) * sizeof(Slot))
+        cdef uint8_t *payloads = <uint8_t *>malloc((n_there + 1) * room)
+        cdef int i, to
+        if slots == NULL or payloads == NULL:
+            free(slots)
+            free(payloads)
             return False
-        for i in range(self.n_slots + 1):
-            if self.slots[i].place >= 0:
-                memcpy(larger + i * room, self.payloads + i * self.room, self.slots[i].n_octets)
+        for i in range(n_there + 1):
+            slots[i].place = -1
+        if self.slots != NULL:
+            for i in range(self.n_there + 1):
+                if self.slots[i].place >= 0:
+                    to = n_there if i == self.n_there else self.slots[i].place & (n_there - 1)
+                    slots[to] = self.slots[i]
+                    memcpy(payloads + to * room, self.payloads + i * self.room, self.slots[i].n_octets)
+        free(self.slots)
         free(self.payloads)
-        self.payloads = larger
+        self.slots = slots
+        self.payloads = payloads
+        self.n_there = n_there
         self.room = room
         return True
 
     cdef void _store(self, int64_t place, uint32_t number, int64_t timestamp, const uint8_t *payload,
                      Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil:
-        cdef Slot *slot = &self.slots[place & (self.n_slots - 1)]
+        cdef Slot *slot = &self.slots[place & (self.n_there - 1)]
         slot.place = place
         slot.number = number
         slot.timestamp = timestamp
@@ -169,9 +188,10 @@ cdef class JitterBuffer:
             self.newest = place
 
     cdef void _make_way(self, int64_t place) noexcept nogil:
-        """Drop the oldest until ``place`` fits into the ring."""
+        """Drop the oldest until ``place`` fits into the ring, which grows up to its bound."""
         cdef Slot *slot
-        while place - self.read >= self.n_slots:
+        cdef int n_slots = self.n_slots if self._ensure_slots(place - self.read + 1) else self.n_there
+        while place - self.read >= n_slots:
             slot = self.slot_at(self.read)
             if slot != NULL:
                 self.overrun_samples += slot.hole_samples + slot.n_samples
@@ -205,7 +225,7 @@ cdef class JitterBuffer:
         cdef int64_t place, missing = 0, suspect_missing
         cdef bint was_restarting = self.validator.restarting
         cdef bint newer = self.validator.started and timestamp > self.newest_timestamp
-        cdef Slot *suspect = &self.slots[self.n_slots]
+        cdef Slot *suspect
         cdef uint8_t suspect_flags
 
         self.received += 1
@@ -213,6 +233,7 @@ cdef class JitterBuffer:
         if not self._ensure_room(n_octets):
             self.oversized += 1
             return REFUSED
+        suspect = &self.slots[self.n_there]
         outcome = self.validator.push_number(number, newer)
         if outcome == DUPLICATE:
             self.duplicates += 1
@@ -224,7 +245,7 @@ cdef class JitterBuffer:
             suspect.arrival = now
             suspect.n_octets = n_octets
             suspect.flags = flags
-            memcpy(&self.payloads[self.n_slots * self.room], payload, n_octets)
+            memcpy(&self.payloads[self.n_there * self.room], payload, n_octets)
             return outcome
 
         if was_restarting and not self.validator.restarting:
@@ -238,7 +259,8 @@ cdef class JitterBuffer:
             place = self._place_after_cut(self.validator.suspect_extended, outcome, &suspect_missing, &suspect_flags)
             self.validator.gap += missing
             self._make_way(place)
-            self._store(place, suspect.number, suspect.timestamp, &self.payloads[self.n_slots * self.room],
+            suspect = &self.slots[self.n_there]         # the ring may have grown
+            self._store(place, suspect.number, suspect.timestamp, &self.payloads[self.n_there * self.room],
                         suspect.n_octets, suspect.arrival, suspect_flags, suspect_missing)
             self._observe(suspect.timestamp, suspect.arrival)
             suspect.place = -1
@@ -255,7 +277,8 @@ cdef class JitterBuffer:
         if outcome == LATE:
             self.reordered += 1
             if place < self.next:
-                if not (self.fresh and self.newest - place < self.n_slots):
+                if not (self.fresh and self.newest - place < self.n_slots
+                        and self._ensure_slots(self.newest - place + 1)):
                     self.late += 1
                     return LATE
                 if place < 0:                           # the very first packets came in disorder
@@ -274,7 +297,7 @@ cdef class JitterBuffer:
         """Count places from further down, so that one below 0 becomes possible; return by how much."""
         cdef int64_t by = self.n_slots                  # a whole turn: no slot moves
         cdef int i
-        for i in range(self.n_slots):
+        for i in range(self.n_there):
             if self.slots[i].place >= 0:
                 self.slots[i].place += by
         self.read += by

@@ -58,7 +58,6 @@ cdef class Processor:
     cdef int64_t concealed_samples, silent_concealed_samples, concealment_events
     cdef bint concealing
 
-    cdef Py_ssize_t samples_in(self, Py_ssize_t n_octets) noexcept nogil
     # These take audio in; -1 when memory is out, and then nothing was taken.
     cdef int decode(self, const uint8_t *octets, Py_ssize_t n_samples) noexcept nogil
     cdef int fill(self, Py_ssize_t n_samples, bint conceal) noexcept nogil
@@ -69,10 +68,19 @@ cdef class Processor:
     cdef Py_ssize_t take_into(self, int16_t *out) noexcept nogil
     cdef Py_ssize_t next_length(self) noexcept nogil
     # A packet that is a frame as it is, past the samples that wait; only while `takes_whole`.
-    cdef bint takes_whole(self) noexcept nogil
     cdef Frame whole(self, const uint8_t *octets)
     cdef void whole_into(self, const uint8_t *octets, int16_t *out) noexcept nogil
 
     cdef void _decode_channel(self, const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples, int i) noexcept nogil
     cdef bint _ensure_room(self, Py_ssize_t n_samples) noexcept nogil
     cdef void _taken(self, Py_ssize_t n_samples) noexcept nogil
+
+
+cdef inline Py_ssize_t samples_in(Processor processor, Py_ssize_t n_octets) noexcept nogil:
+    """Whole samples per channel in so many octets."""
+    return n_octets if processor.block_octets == 1 else n_octets // processor.block_octets
+
+
+cdef inline bint takes_whole(Processor processor) noexcept nogil:
+    """Whether a packet of a frame's length may be a frame at once: nothing waits and nothing cleans."""
+    return processor.plain and processor.n_in == processor.n_out and not processor.ending

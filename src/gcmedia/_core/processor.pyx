@@ -177,10 +177,6 @@ cdef class Processor:
             self.delay_samples += first.compressor.delay_samples
         self.to_drop = self.delay_samples
 
-    cdef Py_ssize_t samples_in(self, Py_ssize_t n_octets) noexcept nogil:
-        """Whole samples per channel in so many octets."""
-        return n_octets if self.block_octets == 1 else n_octets // self.block_octets
-
     # The channels are borrowed from a tuple that lives as long as the processor.
 
     cdef bint _ensure_room(self, Py_ssize_t n_samples) noexcept nogil:
@@ -321,10 +317,6 @@ cdef class Processor:
             (<Channel>self.channel_at[i])._take_into(out + i * n, n)
         self.n_out += n
         return n
-
-    cdef bint takes_whole(self) noexcept nogil:
-        """Whether a packet of a frame's length may be a frame at once: nothing waits and nothing cleans."""
-        return self.plain and self.n_in == self.n_out and not self.ending
 
     cdef Frame whole(self, const uint8_t *octets):
         cdef Frame frame = Frame.__new__(Frame)

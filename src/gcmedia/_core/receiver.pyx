@@ -14,12 +14,12 @@ from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 from gcmedia._core.buffer cimport borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport (
-    SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_RESET, JitterBuffer, Slot,
+    SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_RESET, JitterBuffer, Slot, payload_of, slot_of,
 )
 from gcmedia._core.packet cimport (
     FAULT_EMPTY, FAULT_NONE, FAULT_SHORT, UNKNOWN, LayoutDetector, PacketFault, PacketHeader, layout_code, read_header,
 )
-from gcmedia._core.processor cimport Channel, Processor
+from gcmedia._core.processor cimport Channel, Processor, samples_in, takes_whole
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
 
 import dataclasses
@@ -150,7 +150,7 @@ cdef class Receiver:
 
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
                           double now) noexcept nogil:
-        cdef Py_ssize_t n_samples = self.processor.samples_in(n_octets)
+        cdef Py_ssize_t n_samples = samples_in(self.processor, n_octets)
         cdef Py_ssize_t whole = n_samples * self.processor.block_octets
         cdef Outcome outcome
         if n_samples == 0:
@@ -516,7 +516,7 @@ cdef class Receiver:
 
     cdef int _next_agrees(self, Slot *slot) noexcept nogil:
         """Whether the timestamp of the packet behind this one goes on from here; -1 when it is not there."""
-        cdef Slot *following = self.jitter.slot_at(slot.place + 1)
+        cdef Slot *following = slot_of(self.jitter, slot.place + 1)
         cdef double step
         if following == NULL:
             return -1
@@ -593,7 +593,7 @@ cdef class Receiver:
         """Lay one packet on the timeline, behind the hole that precedes it."""
         cdef int64_t hole = 0
         cdef uint8_t cause = NO_CAUSE
-        slot.n_samples = <int>self.processor.samples_in(slot.n_octets)
+        slot.n_samples = <int>samples_in(self.processor, slot.n_octets)
         if self.has_last:
             if slot.n_samples != self.last_samples:
                 self.varied = True
@@ -621,10 +621,11 @@ cdef class Receiver:
     cdef void _place(self) noexcept nogil:
         """Lay what the jitter buffer has decided on the timeline."""
         cdef Slot *slot
-        if self.placed < self.jitter.read:              # the ring was counted anew, or has overrun
+        # The ring was counted anew or has overrun; or its first packets come in disorder, and none was placed.
+        if self.placed < self.jitter.read or self.jitter.fresh:
             self.placed = self.jitter.read
         while self.placed < self.jitter.next:
-            slot = self.jitter.slot_at(self.placed)
+            slot = slot_of(self.jitter, self.placed)
             if slot == NULL:
                 self.missing += 1
             else:
@@ -738,7 +739,7 @@ cdef class Receiver:
                 self.jitter.overrun_samples = 0
                 continue
             if self.jitter.read < self.placed:
-                slot = self.jitter.slot_at(self.jitter.read)
+                slot = slot_of(self.jitter, self.jitter.read)
                 if slot == NULL:
                     self.jitter.read += 1
                     continue
@@ -750,7 +751,7 @@ cdef class Receiver:
                 if slot.flags & SLOT_DISCARD:
                     if self.processor.fill(slot.n_samples, False) < 0:
                         return -1
-                elif self.processor.decode(self.jitter.payload_at(self.jitter.read), slot.n_samples) < 0:
+                elif self.processor.decode(payload_of(self.jitter, self.jitter.read), slot.n_samples) < 0:
                     return -1
                 self.jitter.done(slot)
                 return 1
@@ -775,10 +776,10 @@ cdef class Receiver:
     cdef inline Slot *_whole_frame(self) noexcept nogil:
         """The packet that is the next frame as it is, with nothing before it; NULL where there is more to do."""
         cdef Slot *slot
-        if (not self.processor.takes_whole() or self.jitter.read >= self.placed or self.hole_left
+        if (not takes_whole(self.processor) or self.jitter.read >= self.placed or self.hole_left
                 or self.jitter.overrun_samples):
             return NULL
-        slot = self.jitter.slot_at(self.jitter.read)
+        slot = slot_of(self.jitter, self.jitter.read)
         if (slot == NULL or slot.n_samples != self.processor.frame_samples or slot.hole_samples
                 or slot.flags & SLOT_DISCARD):
             return NULL
@@ -789,7 +790,7 @@ cdef class Receiver:
         cdef int there
         cdef Slot *slot = self._whole_frame()
         if slot != NULL:
-            frame = self.processor.whole(self.jitter.payload_at(self.jitter.read))
+            frame = self.processor.whole(payload_of(self.jitter, self.jitter.read))
             self.jitter.done(slot)
             return frame
         there = self._fill_up()
@@ -810,7 +811,7 @@ cdef class Receiver:
             if slot != NULL:
                 if left < n_all:
                     break
-                self.processor.whole_into(self.jitter.payload_at(self.jitter.read), at)
+                self.processor.whole_into(payload_of(self.jitter, self.jitter.read), at)
                 self.jitter.done(slot)
                 at += n_all
                 left -= n_all
