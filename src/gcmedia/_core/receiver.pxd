@@ -57,6 +57,7 @@ cdef class Receiver:
     cdef bint paused
     cdef bint ended
     cdef bint busy                          # a batch runs without the GIL
+    cdef bint *at_work                      # that, or the same of the bank it belongs to
     cdef bint reconnecting                  # restarted, and no packet since
     # The timeline: where the next packet goes
     cdef int64_t placed                     # places of the ring that are on the timeline
@@ -97,7 +98,7 @@ cdef class Receiver:
 
     cdef void _set_direct(self) noexcept
     cdef int _check_free(self) except -1
-    cdef int _check_whole(self) except -1
+    cdef int _check_out(self, const Py_buffer *out) except -1
     cdef int _push_any(self, packet, double now) except -1
     cdef int _push_run(self, Octets *run, Py_ssize_t n, double now) except -1
     cdef void _refuse(self, Refusal refusal, uint32_t number, int64_t size) noexcept nogil

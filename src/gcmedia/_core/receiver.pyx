@@ -132,6 +132,7 @@ cdef class Receiver:
         self.samples_per_tick = sample_rate / timestamp_rate
         self.max_hole = max_hole_s * sample_rate
         self.max_ready = <int64_t>(max_ready_s * sample_rate)
+        self.at_work = &self.busy
         self._set_direct()
 
     # Packets in
@@ -227,11 +228,11 @@ cdef class Receiver:
         return 0
 
     cdef void _set_direct(self) noexcept:
-        """Packets need no second look while the stream runs, its layout is known and no batch is under way."""
-        self.direct = not self.ended and not self.busy and self.layout_code != UNKNOWN
+        """Packets need no second look while the stream runs and its layout is known."""
+        self.direct = not self.ended and self.layout_code != UNKNOWN
 
     cdef int _check_free(self) except -1:
-        if self.busy:
+        if self.at_work[0]:
             raise StateError("a batch of packets is being pushed in another thread; a receiver serves one at a time")
         return 0
 
@@ -262,13 +263,11 @@ cdef class Receiver:
             for i in range(n):
                 done |= self._push_octets(run[i].at, run[i].size, now)
         else:
-            self.busy = True
-            self._set_direct()
+            self.at_work[0] = True
             with nogil:
                 for i in range(n):
                     done |= self._push_octets(run[i].at, run[i].size, now)
-            self.busy = False
-            self._set_direct()
+            self.at_work[0] = False
         if done < 0:
             raise MemoryError()
         return 0
@@ -295,7 +294,7 @@ cdef class Receiver:
         StateError
             If the stream has been flushed.
         """
-        if PyBytes_CheckExact(packet) and self.direct:
+        if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
             if self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now) < 0:
                 raise MemoryError()
         else:
@@ -323,16 +322,16 @@ cdef class Receiver:
         ------
         FormatError, StateError
             As by `push`.
-        TypeError
-            If ``out`` is no writable buffer of int16; the packet has not been taken then.
+        TypeError, ValueError
+            If ``out`` is no writable buffer of int16, or too small for a frame; the packet has not been taken then.
         """
         cdef Py_buffer view
         cdef Py_ssize_t n
         cdef int done = 0
         borrow_samples_into(out, &view, "out")
         try:
-            self._check_whole()
-            if PyBytes_CheckExact(packet) and self.direct:
+            self._check_out(&view)
+            if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
                 done = self._push_octets(
                     <const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now
                 )
@@ -372,7 +371,7 @@ cdef class Receiver:
         cdef Octets[RUN] run
         cdef Py_ssize_t n = 0
         cdef tuple held = tuple(packets)    # nobody else can take a packet out of it while the GIL is released
-        if self.ended or self.busy:
+        if self.ended or self.at_work[0]:
             self._push_any(b"", now)        # raises
         for packet in held:
             if PyBytes_CheckExact(packet) and self.direct:
@@ -422,7 +421,7 @@ cdef class Receiver:
         cdef Py_buffer view, places
         cdef Octets[RUN] run
         cdef Py_ssize_t i, n_packets, start, n = 0
-        if self.ended or self.busy:
+        if self.ended or self.at_work[0]:
             self._push_any(b"", now)        # raises
         borrow_octets(buffer, &view, "buffer")
         try:
@@ -829,8 +828,11 @@ cdef class Receiver:
             left -= n
         return (room - left) // n_channels if n_channels > 1 else room - left
 
-    cdef int _check_whole(self) except -1:
+    cdef int _check_out(self, const Py_buffer *out) except -1:
         """Frames into a buffer are those of all channels; `frames` may have been left between two."""
+        cdef Py_ssize_t least = <Py_ssize_t>self.processor.frame_samples * self.processor.n_channels
+        if out.len // 2 < least:
+            raise ValueError(f"out has room for {out.len // 2} samples, one frame takes {least}")
         if self.processor.next_channel:
             raise StateError(
                 f"frames were taken up to channel {self.processor.next_channel} of {self.processor.n_channels}; "
@@ -859,8 +861,8 @@ cdef class Receiver:
         ------
         StateError
             If frames of some channels have been taken from `frames`, and those of others for the same time not.
-        TypeError
-            If ``out`` is no writable buffer of int16.
+        TypeError, ValueError
+            If ``out`` is no writable buffer of int16, or too small for a frame of all channels.
 
         Notes
         -----
@@ -869,12 +871,14 @@ cdef class Receiver:
         cdef Py_buffer view
         cdef Py_ssize_t n
         self._check_free()
-        self._check_whole()
-        if now is not None:
-            self._release(now)
         borrow_samples_into(out, &view, "out")
-        n = self._read_into(<int16_t *>view.buf, view.len // 2)
-        PyBuffer_Release(&view)
+        try:
+            self._check_out(&view)
+            if now is not None:
+                self._release(now)
+            n = self._read_into(<int16_t *>view.buf, view.len // 2)
+        finally:
+            PyBuffer_Release(&view)
         if n < 0:
             raise MemoryError()
         return n
