@@ -161,7 +161,7 @@ cdef int _borrow_integers(object numbers, Py_buffer *view, int flags, str name) 
         code += 1
     if ((view.itemsize != 4 and view.itemsize != 8) or code[0] == 0 or code[1] != 0
             or (code[0] != b'i' and code[0] != b'l' and code[0] != b'q' and code[0] != b'n')
-            or <uintptr_t>view.buf & (view.itemsize - 1)):
+            or (view.len and <uintptr_t>view.buf & (view.itemsize - 1))):
         found = view.format.decode("ascii", "replace")
         PyBuffer_Release(view)
         raise TypeError(f"{name} must hold aligned int32 or int64, not items of format {found!r}")
