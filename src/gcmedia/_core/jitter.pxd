@@ -65,6 +65,9 @@ cdef class JitterBuffer:
     cdef int dwell
     cdef int64_t[N_INTERVALS + 1] recent_timestamps
     cdef int64_t n_recent
+    cdef double spanned_ticks               # by the last n_spanned intervals, when they were averaged last
+    cdef int64_t n_spanned
+    cdef double mean_interval               # seconds
     cdef int64_t[N_LOSS_BLOCKS] block_expected
     cdef int64_t[N_LOSS_BLOCKS] block_lost
     cdef int64_t n_blocks

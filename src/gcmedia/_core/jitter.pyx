@@ -13,7 +13,8 @@ from libc.string cimport memcpy, memset
 
 from gcmedia._core.buffer cimport borrow_octets
 from gcmedia._core.sequence cimport (
-    DUPLICATE, GAP, IN_ORDER, LATE, REFUSED, REORDERED, RESET, SUSPECT, Outcome, SequenceValidator, verdict_of,
+    DUPLICATE, GAP, IN_ORDER, LATE, REFUSED, REORDERED, RESET, SUSPECT, Outcome, SequenceValidator,
+    expected_of, lost_of, verdict_of,
 )
 
 from gcmedia.config import JitterConfig
@@ -377,9 +378,9 @@ cdef class JitterBuffer:
             self.newest_timestamp = timestamp
         self.recent_timestamps[self.n_recent % (N_INTERVALS + 1)] = timestamp
         self.n_recent += 1
-        expected = self.validator.expected()
+        expected = expected_of(self.validator)
         if expected >= self.n_blocks * LOSS_BLOCK + LOSS_BLOCK:
-            lost = self.validator.lost()
+            lost = lost_of(self.validator)
             while expected >= (self.n_blocks + 1) * LOSS_BLOCK:
                 i = self.n_blocks % N_LOSS_BLOCKS
                 self.block_expected[i] = expected
@@ -388,8 +389,8 @@ cdef class JitterBuffer:
 
     cdef double loss_rate(self) noexcept nogil:
         """Share of the last 192 to 256 packets expected that have not come."""
-        cdef int64_t expected = self.validator.expected()
-        cdef int64_t lost = self.validator.lost()
+        cdef int64_t expected = expected_of(self.validator)
+        cdef int64_t lost = lost_of(self.validator)
         cdef int oldest
         if self.n_blocks >= N_LOSS_BLOCKS:
             oldest = self.n_blocks % N_LOSS_BLOCKS
@@ -406,11 +407,16 @@ cdef class JitterBuffer:
             return 0.0
         cdef int64_t last = self.recent_timestamps[(self.n_recent - 1) % (N_INTERVALS + 1)]
         cdef int64_t first = self.recent_timestamps[(self.n_recent - 1 - n) % (N_INTERVALS + 1)]
-        return max(0.0, (<double>last - <double>first) / n / self.timestamp_rate)
+        cdef double ticks = <double>last - <double>first
+        if ticks != self.spanned_ticks or n != self.n_spanned:          # else the divisions would give the same
+            self.spanned_ticks = ticks
+            self.n_spanned = n
+            self.mean_interval = max(0.0, ticks / n / self.timestamp_rate)
+        return self.mean_interval
 
     cdef void _adapt(self) noexcept nogil:
         cdef double loss, interval
-        if self.validator.expected() < MIN_EXPECTED:
+        if expected_of(self.validator) < MIN_EXPECTED:
             return
         loss = self.loss_rate()
         if self.by_window:
@@ -538,8 +544,8 @@ cdef class JitterBuffer:
             packets_discarded=self.discarded,
             packets_refused=refused,
             packets_buffered=self.buffered(),
-            packets_expected=self.validator.expected(),
-            packets_lost=self.validator.lost(),
+            packets_expected=expected_of(self.validator),
+            packets_lost=lost_of(self.validator),
             packets_reordered=self.reordered,
             gaps=self.validator.gaps,
             resets=self.validator.resets,
