@@ -318,7 +318,7 @@ def main() -> None:
     for name, step in runs.items():
         n = int(name.split()[0 if name.endswith("streams") else 2].strip(","))
         one[name] = stepped(step, n)
-        first = one["1 streams" if name.endswith("streams") else "bank of 100"]
+        first = one["1 streams" if name.endswith("streams") else "bank of 1"]
         print(f"{name:32} {one[name]:9.1f} {one[name] / first:9.2f} of the first")
     print(f"a receiver holds {octets / 1024:.1f} KiB")
 

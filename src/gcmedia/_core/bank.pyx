@@ -27,7 +27,7 @@ cdef extern from *:
     void PREFETCH(const void *at) noexcept nogil
 
 cdef enum:
-    AHEAD = 4                   # packets that a receiver's memory is asked for before its turn
+    AHEAD = 4                   # packets before its turn that a receiver is asked for
 
 
 @cython.final

@@ -24,7 +24,7 @@ from gcmedia.types import Stats
 cdef int64_t MIN_EXPECTED = 20
 
 cdef enum:
-    FIRST_SLOTS = 16            # made at first; most streams never need more
+    FIRST_SLOTS = 8             # made at first; most streams never need more
 
 
 @cython.final
