@@ -9,11 +9,11 @@ from cpython.buffer cimport PyBuffer_Release
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from gcmedia._core.buffer cimport borrow_octets
 from gcmedia._core.sequence cimport (
-    DUPLICATE, GAP, IN_ORDER, LATE, REFUSED, REORDERED, RESET, SUSPECT, Outcome, SequenceValidator,
+    DUPLICATE, GAP, LATE, REFUSED, REORDERED, RESET, SUSPECT, Outcome, SequenceValidator,
     expected_of, lost_of, verdict_of,
 )
 

@@ -16,7 +16,7 @@ All integers are little-endian; the sequence number is unsigned, the timestamp s
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from gcmedia._core.buffer cimport borrow_octets
 

@@ -10,17 +10,13 @@ from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove, memset
 
-from gcmedia._core.conceal cimport Concealer
-from gcmedia._core.dynamics cimport Compressor
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.g711 cimport (
     alaw_channel_to_int16, alaw_to_int16, ulaw_channel_to_int16, ulaw_to_int16,
 )
-from gcmedia._core.gate cimport SpectralGate
 from gcmedia._core.pcm cimport (
     l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16,
 )
-from gcmedia._core.silence cimport SilenceDetector
 
 from gcmedia._core.conceal import Concealer as _Concealer
 from gcmedia._core.dynamics import Compressor as _Compressor

@@ -14,12 +14,10 @@ from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 from gcmedia._core.buffer cimport borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport (
-    SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_RESET, JitterBuffer, Slot, payload_of, slot_of,
+    SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_RESET, Slot, payload_of, slot_of,
 )
-from gcmedia._core.packet cimport (
-    FAULT_EMPTY, FAULT_NONE, FAULT_SHORT, UNKNOWN, LayoutDetector, PacketFault, PacketHeader, layout_code, read_header,
-)
-from gcmedia._core.processor cimport Channel, Processor, samples_in, takes_whole
+from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
+from gcmedia._core.processor cimport Channel, samples_in, takes_whole
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
 
 import dataclasses
@@ -183,7 +181,8 @@ cdef class Receiver:
     cdef int _drain_ring(self) noexcept nogil:
         """Nobody takes frames: decode ahead, up to the bound, so that the ring has room."""
         cdef int fed = 1
-        while fed > 0 and self.jitter.read < self.placed and self.processor.n_in - self.processor.n_out < self.max_ready:
+        while (fed > 0 and self.jitter.read < self.placed
+                and self.processor.n_in - self.processor.n_out < self.max_ready):
             fed = self._feed()
         return fed if fed < 0 else 0
 
