@@ -14,7 +14,6 @@ import struct
 import subprocess
 import sys
 import time
-import tracemalloc
 import warnings
 from array import array
 from collections import deque
@@ -183,7 +182,7 @@ def empty_loop() -> None:
 
 
 class Streams:
-    """So many receivers, one packet each in turn."""
+    """So many receivers, one packet each in turn; 100 packets a step where it is one receiver alone."""
 
     def __init__(self, n: int) -> None:
         self.pushes = [Receiver().push_into for _ in range(n)]
@@ -194,7 +193,14 @@ class Streams:
 
     def __call__(self) -> None:
         """One packet for each."""
-        wire, now, out = WIRES[self.step % PACKETS], TIMES[self.step % PACKETS], self.out
+        out = self.out
+        if len(self.pushes) == 1:
+            push = self.pushes[0]
+            for at in range(self.step, self.step + 100):
+                push(WIRES[at % PACKETS], TIMES[at % PACKETS], out)
+            self.step += 100
+            return
+        wire, now = WIRES[self.step % PACKETS], TIMES[self.step % PACKETS]
         for push in self.pushes:
             push(wire, now, out)
         self.step += 1
@@ -244,7 +250,7 @@ def test_whole_path(benchmark, name):
 @pytest.mark.parametrize("n", [1, 100, 1000, 3000])
 def test_interleaved(benchmark, n):
     benchmark.group = "one packet for each of n streams"
-    benchmark.extra_info["packets"] = n
+    benchmark.extra_info["packets"] = 100 if n == 1 else n
     benchmark(Streams(n))
 
 
@@ -255,15 +261,19 @@ def test_bank_of_3000(benchmark, threads):
     benchmark(Bank(3000, threads))
 
 
-def medians(paths: dict[str, Callable[[], None]], packets: dict[str, int], repeats: int = 25) -> dict[str, float]:
-    """Nanoseconds per packet; the paths take turns, so that what disturbs the machine disturbs all."""
+def lowest(paths: dict[str, Callable[[], None]], packets: dict[str, int], repeats: int = 25) -> dict[str, float]:
+    """Nanoseconds per packet in the best of so many runs; the paths take turns.
+
+    The best and not the median: the composition is at times two or three times as slow, when its bytes objects
+    make the allocator return and fetch memory, and gcmedia should not win by that.
+    """
     times: dict[str, list[float]] = {name: [] for name in paths}
     for _ in range(repeats):
         for name, path in paths.items():
             begin = time.perf_counter()
             path()
             times[name].append((time.perf_counter() - begin) * 1e9 / packets[name])
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: min(found) for name, found in times.items()}
 
 
 def stepped(step: Callable[[], None], n: int, repeats: int = 25) -> float:
@@ -302,9 +312,8 @@ def instructions(name: str) -> float:
 
 def main() -> None:
     """Print the table."""
-    tracemalloc.stop()
     octets = memory()
-    found = medians(PATHS, dict.fromkeys(PATHS, PACKETS))
+    found = lowest(PATHS, dict.fromkeys(PATHS, PACKETS))
     print(f"{'path':32} {'ns/packet':>9} {'x faster than python + audioop':>32}")
     for name, ns in found.items():
         peer = found["python + audioop, 1 % loss" if "loss" in name else "python + audioop"]
@@ -317,6 +326,7 @@ def main() -> None:
     one: dict[str, float] = {}
     for name, step in runs.items():
         n = int(name.split()[0 if name.endswith("streams") else 2].strip(","))
+        n = 100 if name == "1 streams" else n
         one[name] = stepped(step, n)
         first = one["1 streams" if name.endswith("streams") else "bank of 1"]
         print(f"{name:32} {one[name]:9.1f} {one[name] / first:9.2f} of the first")
