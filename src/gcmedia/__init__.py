@@ -10,6 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ._core.bank import ReceiverBank
 from ._core.conceal import Concealer
 from ._core.cpu import cpu_features
 from ._core.dynamics import Compressor
@@ -90,6 +91,7 @@ __all__ = [
     "ProtocolError",
     "RateLimited",
     "Receiver",
+    "ReceiverBank",
     "ReconnectConfig",
     "ReconnectExhausted",
     "Region",

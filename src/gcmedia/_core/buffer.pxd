@@ -1,6 +1,7 @@
 """Borrow memory from anything with the buffer protocol, with one check and a clear error."""
 
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, int64_t
 
 cdef int borrow_octets_of(object data, Py_buffer *view, str name) except -1
 cdef int borrow_int16_of(object pcm, Py_buffer *view, str name) except -1
@@ -47,3 +48,14 @@ cdef int borrow_samples(object pcm, Py_buffer *view, str name) except -1
 cdef int borrow_samples_out(object out, Py_buffer *view, Py_ssize_t n_samples, int sample_size) except -1
 # The same for an output of either kind, whatever the input is.
 cdef int borrow_either_out(object out, Py_buffer *view, Py_ssize_t n_samples) except -1
+# A writable buffer of int16 or its octets, of any length.
+cdef int borrow_samples_into(object out, Py_buffer *view, str name) except -1
+# Integers of 32 or 64 bits; integer_at reads one of them.
+cdef int borrow_integers(object numbers, Py_buffer *view, str name) except -1
+cdef int borrow_integers_out(object numbers, Py_buffer *view, str name) except -1
+# Offsets of neighbouring pieces of so many octets: in order, none beyond.
+cdef int check_offsets(Py_buffer *offsets, Py_ssize_t n_octets) except -1
+
+
+cdef inline int64_t integer_at(const Py_buffer *view, Py_ssize_t i) noexcept nogil:
+    return (<const int32_t *>view.buf)[i] if view.itemsize == 4 else (<const int64_t *>view.buf)[i]

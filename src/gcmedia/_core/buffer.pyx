@@ -7,7 +7,7 @@ Kernels read whole samples, so an input that begins at an odd address is copied 
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 
 cdef str SAMPLE_NAMES = "int16"
 cdef str EITHER_NAMES = "int16 or float32"
@@ -138,3 +138,50 @@ cdef int borrow_either_out(object out, Py_buffer *view, Py_ssize_t n_samples) ex
         _refuse(view, "out", EITHER_NAMES)
     _check_output(view, n_samples, sample_size)
     return sample_size
+
+
+cdef int borrow_samples_into(object out, Py_buffer *view, str name) except -1:
+    if _borrow(out, view, PyBUF_WRITABLE, name, SAMPLE_NAMES) != 2:
+        _refuse(view, name, SAMPLE_NAMES)
+    if <uintptr_t>view.buf & 1:
+        PyBuffer_Release(view)
+        raise ValueError(f"{name} must begin at an even address")
+    return 0
+
+
+cdef int _borrow_integers(object numbers, Py_buffer *view, int flags, str name) except -1:
+    cdef const char *code
+    try:
+        PyObject_GetBuffer(numbers, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+    except (TypeError, BufferError, ValueError):
+        kind = "writable C-contiguous" if flags & PyBUF_WRITABLE else "C-contiguous"
+        raise TypeError(f"{name} must be a {kind} buffer of int32 or int64, not {_describe(numbers)}") from None
+    code = view.format
+    if code[0] == b'<' or code[0] == b'=' or code[0] == b'@':
+        code += 1
+    if ((view.itemsize != 4 and view.itemsize != 8) or code[0] == 0 or code[1] != 0
+            or (code[0] != b'i' and code[0] != b'l' and code[0] != b'q' and code[0] != b'n')
+            or (view.len and <uintptr_t>view.buf & (view.itemsize - 1))):
+        found = view.format.decode("ascii", "replace")
+        PyBuffer_Release(view)
+        raise TypeError(f"{name} must hold aligned int32 or int64, not items of format {found!r}")
+    return 0
+
+
+cdef int borrow_integers(object numbers, Py_buffer *view, str name) except -1:
+    return _borrow_integers(numbers, view, 0, name)
+
+
+cdef int borrow_integers_out(object numbers, Py_buffer *view, str name) except -1:
+    return _borrow_integers(numbers, view, PyBUF_WRITABLE, name)
+
+
+cdef int check_offsets(Py_buffer *offsets, Py_ssize_t n_octets) except -1:
+    cdef Py_ssize_t i
+    cdef int64_t last = 0, at
+    for i in range(offsets.len // offsets.itemsize):
+        at = integer_at(offsets, i)
+        if not last <= at <= n_octets:
+            raise ValueError(f"offsets[{i}] is {at}, not in [{last}, {n_octets}]")
+        last = at
+    return 0

@@ -64,7 +64,8 @@ cdef class Concealer:
         cdef int kept = self._known if self._known < self._period - fresh else self._period - fresh
         if fresh == 0:
             return
-        memmove(self._last, self._last + self._known - kept, kept * sizeof(int16_t))
+        if kept:
+            memmove(self._last, self._last + self._known - kept, kept * sizeof(int16_t))
         memcpy(self._last + kept, pcm + n_samples - fresh, fresh * sizeof(int16_t))
         self._known = kept + fresh
         self._filled = 0

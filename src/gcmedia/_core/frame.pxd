@@ -9,6 +9,6 @@ cdef class Frame:
     cdef readonly int sample_rate           # Hz
     cdef readonly bint silent
     cdef readonly int concealed_samples     # made up for what never came, was paused or overrun
-    cdef readonly double level_dbov         # of the raw samples
+    cdef int64_t squares                    # of the raw samples: their sum
     cdef bytes raw_octets
     cdef bytes pcm_octets                   # the same object when nothing cleans the audio

@@ -2,8 +2,11 @@
 
 cimport cython
 
+from gcmedia._core.silence cimport level_from
+
 
 @cython.final
+@cython.freelist(64)
 cdef class Frame:
     """20 ms of one channel; the last one of a call may be shorter.
 
@@ -32,6 +35,10 @@ cdef class Frame:
     def raw(self):
         """Samples as a memoryview of int16, as decoded; read-only, no copy."""
         return memoryview(self.raw_octets).cast("h")
+
+    @property
+    def level_dbov(self):
+        return level_from(self.squares, self.n_samples)
 
     @property
     def concealed(self):

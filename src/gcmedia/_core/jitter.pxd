@@ -49,7 +49,8 @@ cdef class JitterBuffer:
     cdef bint by_window, by_delay
     cdef PlayoutEstimator playout           # of the adaptive policy, else None
     cdef int n_slots
-    cdef Slot *slots                        # n_slots, and one for the suspect
+    cdef int n_there                        # slots made so far, a power of two up to n_slots
+    cdef Slot *slots                        # n_there, and one for the suspect
     cdef uint8_t *payloads                  # the same count, `room` octets each
     cdef Py_ssize_t room
     cdef int64_t read, next, newest         # places; newest is the highest one in use
@@ -73,6 +74,9 @@ cdef class JitterBuffer:
     cdef double released_timestamp          # ticks, of the packet released last; NaN for none
     cdef int64_t[N_INTERVALS + 1] recent_timestamps
     cdef int64_t n_recent
+    cdef double spanned_ticks               # by the last n_spanned intervals, when they were averaged last
+    cdef int64_t n_spanned
+    cdef double mean_interval               # seconds
     cdef int64_t[N_LOSS_BLOCKS] block_expected
     cdef int64_t[N_LOSS_BLOCKS] block_lost
     cdef int64_t n_blocks
@@ -100,6 +104,8 @@ cdef class JitterBuffer:
     cdef int64_t buffered(self) noexcept nogil
 
     cdef bint _ensure_room(self, Py_ssize_t n_octets) noexcept nogil
+    cdef bint _ensure_slots(self, int64_t n_places) noexcept nogil
+    cdef bint _move(self, int n_there, Py_ssize_t room) noexcept nogil
     cdef void _store(self, int64_t place, uint32_t number, int64_t timestamp, const uint8_t *payload,
                      Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil
     cdef int64_t _place_after_cut(self, int64_t extended, Outcome outcome, int64_t *missing,
@@ -119,3 +125,15 @@ cdef class JitterBuffer:
     cdef int64_t _make_room_below(self) noexcept nogil
     cdef Slot *_first_waiting(self) noexcept nogil
     cdef list _take(self)
+
+
+# Inline, for those who read the ring; a place of the ring is the same slot until `read` has passed it.
+
+cdef inline Slot *slot_of(JitterBuffer buffer, int64_t place) noexcept nogil:
+    """The slot of a place, or NULL when the place is empty."""
+    cdef Slot *slot = &buffer.slots[place & (buffer.n_there - 1)]
+    return slot if slot.place == place else NULL
+
+
+cdef inline uint8_t *payload_of(JitterBuffer buffer, int64_t place) noexcept nogil:
+    return &buffer.payloads[(place & (buffer.n_there - 1)) * buffer.room]

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 from gcmedia._core.buffer cimport borrow_octets
 from gcmedia._core.sequence cimport (
     DUPLICATE, FOLLOWS_SUSPECT, GAP, IN_ORDER, IN_TIME, LATE, NEWER, REFUSED, REORDERED, RESET, SUSPECT, Outcome,
-    SequenceValidator, verdict_of,
+    SequenceValidator, expected_of, lost_of, verdict_of,
 )
 
 from gcmedia._core.playout import PlayoutEstimator as _PlayoutEstimator
@@ -23,6 +23,9 @@ from gcmedia.types import Stats
 
 # Loss is judged on at least this many packets expected.
 cdef int64_t MIN_EXPECTED = 20
+
+cdef enum:
+    FIRST_SLOTS = 8             # made at first; most streams never need more
 
 
 @cython.final
@@ -116,34 +119,25 @@ cdef class JitterBuffer:
         self.max_hold = config.max_hold_ms / 1000.0
         self.newest = -1
         self.fresh = True
-        self.room = packet_octets
-        self.slots = <Slot *>malloc((self.n_slots + 1) * sizeof(Slot))
-        self.payloads = <uint8_t *>malloc((self.n_slots + 1) * self.room)
-        if self.slots == NULL or self.payloads == NULL:
+        if not self._move(min(FIRST_SLOTS, self.n_slots), packet_octets):
             raise MemoryError()
-        cdef int i
-        for i in range(self.n_slots + 1):
-            self.slots[i].place = -1
 
     def __dealloc__(self):
         free(self.slots)
         free(self.payloads)
 
-    # The suspect lives behind the ring, at index n_slots.
+    # The suspect lives behind the ring, at index n_there.
 
     cdef inline Slot *slot_at(self, int64_t place) noexcept nogil:
         """The slot of a place, or NULL when the place is empty."""
-        cdef Slot *slot = &self.slots[place & (self.n_slots - 1)]
-        return slot if slot.place == place else NULL
+        return slot_of(self, place)
 
     cdef inline uint8_t *payload_at(self, int64_t place) noexcept nogil:
-        return &self.payloads[(place & (self.n_slots - 1)) * self.room]
+        return payload_of(self, place)
 
     cdef bint _ensure_room(self, Py_ssize_t n_octets) noexcept nogil:
         """Make every slot large enough; False when the packet is over the limit or memory is out."""
         cdef Py_ssize_t room = self.room
-        cdef uint8_t *larger
-        cdef int i
         if n_octets <= room:
             return True
         if n_octets > self.max_payload_octets:
@@ -151,20 +145,45 @@ cdef class JitterBuffer:
         while room < n_octets:
             room *= 2
         room = min(room, self.max_payload_octets)
-        larger = <uint8_t *>malloc((self.n_slots + 1) * room)
-        if larger == NULL:
+        return self._move(self.n_there, room)
+
+    cdef bint _ensure_slots(self, int64_t n_places) noexcept nogil:
+        """Make slots for so many places in a row; False when memory is out."""
+        cdef int n_there = self.n_there
+        if n_places <= n_there:
+            return True
+        while n_there < n_places and n_there < self.n_slots:
+            n_there *= 2
+        return n_there == self.n_there or self._move(n_there, self.room)
+
+    cdef bint _move(self, int n_there, Py_ssize_t room) noexcept nogil:
+        """Move the ring to one of so many slots of so many octets; False when memory is out."""
+        cdef Slot *slots = <Slot *>malloc((n_there + 1) * sizeof(Slot))
+        cdef uint8_t *payloads = <uint8_t *>malloc((n_there + 1) * room)
+        cdef int i, to
+        if slots == NULL or payloads == NULL:
+            free(slots)
+            free(payloads)
             return False
-        for i in range(self.n_slots + 1):
-            if self.slots[i].place >= 0:
-                memcpy(larger + i * room, self.payloads + i * self.room, self.slots[i].n_octets)
+        for i in range(n_there + 1):
+            slots[i].place = -1
+        if self.slots != NULL:
+            for i in range(self.n_there + 1):
+                if self.slots[i].place >= 0:
+                    to = n_there if i == self.n_there else self.slots[i].place & (n_there - 1)
+                    slots[to] = self.slots[i]
+                    memcpy(payloads + to * room, self.payloads + i * self.room, self.slots[i].n_octets)
+        free(self.slots)
         free(self.payloads)
-        self.payloads = larger
+        self.slots = slots
+        self.payloads = payloads
+        self.n_there = n_there
         self.room = room
         return True
 
     cdef void _store(self, int64_t place, uint32_t number, int64_t timestamp, const uint8_t *payload,
                      Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil:
-        cdef Slot *slot = &self.slots[place & (self.n_slots - 1)]
+        cdef Slot *slot = &self.slots[place & (self.n_there - 1)]
         slot.place = place
         slot.number = number
         slot.timestamp = timestamp
@@ -180,9 +199,10 @@ cdef class JitterBuffer:
             self.newest = place
 
     cdef void _make_way(self, int64_t place) noexcept nogil:
-        """Drop the oldest until ``place`` fits into the ring."""
+        """Drop the oldest until ``place`` fits into the ring, which grows up to its bound."""
         cdef Slot *slot
-        while place - self.read >= self.n_slots:
+        cdef int n_slots = self.n_slots if self._ensure_slots(place - self.read + 1) else self.n_there
+        while place - self.read >= n_slots:
             slot = self.slot_at(self.read)
             if slot != NULL:
                 self.overrun_samples += slot.hole_samples + slot.n_samples
@@ -220,7 +240,7 @@ cdef class JitterBuffer:
     cdef int _evidence(self, uint32_t number, int64_t timestamp) noexcept nogil:
         """What the timestamp tells about the number."""
         cdef int evidence = 0
-        cdef Slot *suspect = &self.slots[self.n_slots]
+        cdef Slot *suspect = &self.slots[self.n_there]
         cdef double expected, early
         if not self.validator.started:
             return 0
@@ -243,7 +263,7 @@ cdef class JitterBuffer:
         """Take one packet; ``payload`` is copied."""
         cdef Outcome outcome
         cdef int64_t place, missing = 0, inner
-        cdef Slot *suspect = &self.slots[self.n_slots]
+        cdef Slot *suspect
 
         self.received += 1
         self.octets += n_octets
@@ -251,6 +271,7 @@ cdef class JitterBuffer:
         if not self._ensure_room(n_octets):
             self.oversized += 1
             return REFUSED
+        suspect = &self.slots[self.n_there]
         outcome = self.validator.push_number(number, self._evidence(number, timestamp))
         if outcome == DUPLICATE:
             self.duplicates += 1
@@ -262,12 +283,12 @@ cdef class JitterBuffer:
             suspect.arrival = now
             suspect.n_octets = n_octets
             suspect.flags = flags
-            memcpy(&self.payloads[self.n_slots * self.room], payload, n_octets)
+            memcpy(&self.payloads[self.n_there * self.room], payload, n_octets)
             return outcome
 
         if outcome == RESET and self.fresh and self.newest == self.next:
             # The stream's first and only packet was nonsense: nobody has it yet, and the stream begins here.
-            self.slots[self.next & (self.n_slots - 1)].place = -1
+            self.slot_at(self.next).place = -1
             self.newest = self.next - 1
             self.n_recent = 0
             self.has_transit = False
@@ -284,7 +305,8 @@ cdef class JitterBuffer:
             else:
                 place = self._place_after_cut(self.validator.suspect_extended, outcome, &missing, &suspect.flags)
             self._make_way(place)
-            self._store(place, suspect.number, suspect.timestamp, &self.payloads[self.n_slots * self.room],
+            suspect = &self.slots[self.n_there]         # the ring may have grown
+            self._store(place, suspect.number, suspect.timestamp, &self.payloads[self.n_there * self.room],
                         suspect.n_octets, suspect.arrival, suspect.flags, missing)
             self._observe(suspect.timestamp, suspect.arrival)
             suspect.place = -1
@@ -304,7 +326,8 @@ cdef class JitterBuffer:
         if outcome == LATE or place < self.newest and self.validator.suspect_accepted:
             self.reordered += 1
             if place < self.next:
-                if not (self.fresh and self.newest - place < self.n_slots):
+                if not (self.fresh and self.newest - place < self.n_slots
+                        and self._ensure_slots(self.newest - place + 1)):
                     self.late += 1
                     if self.by_delay:
                         self.playout.observe(now, timestamp / self.timestamp_rate)
@@ -350,7 +373,7 @@ cdef class JitterBuffer:
         """Count places from further down, so that one below 0 becomes possible; return by how much."""
         cdef int64_t by = self.n_slots                  # a whole turn: no slot moves
         cdef int i
-        for i in range(self.n_slots):
+        for i in range(self.n_there):
             if self.slots[i].place >= 0:
                 self.slots[i].place += by
         self.read += by
@@ -473,9 +496,9 @@ cdef class JitterBuffer:
             self._follow_arrival(timestamp, now)
         self.recent_timestamps[self.n_recent % (N_INTERVALS + 1)] = timestamp
         self.n_recent += 1
-        expected = self.validator.expected()
+        expected = expected_of(self.validator)
         if expected >= self.n_blocks * LOSS_BLOCK + LOSS_BLOCK:
-            lost = self.validator.lost()
+            lost = lost_of(self.validator)
             while expected >= (self.n_blocks + 1) * LOSS_BLOCK:
                 i = self.n_blocks % N_LOSS_BLOCKS
                 self.block_expected[i] = expected
@@ -484,8 +507,8 @@ cdef class JitterBuffer:
 
     cdef double loss_rate(self) noexcept nogil:
         """Share of the last 192 to 256 packets expected that have not come."""
-        cdef int64_t expected = self.validator.expected()
-        cdef int64_t lost = self.validator.lost()
+        cdef int64_t expected = expected_of(self.validator)
+        cdef int64_t lost = lost_of(self.validator)
         cdef int oldest
         if self.n_blocks >= N_LOSS_BLOCKS:
             oldest = self.n_blocks % N_LOSS_BLOCKS
@@ -502,7 +525,12 @@ cdef class JitterBuffer:
             return 0.0
         cdef int64_t last = self.recent_timestamps[(self.n_recent - 1) % (N_INTERVALS + 1)]
         cdef int64_t first = self.recent_timestamps[(self.n_recent - 1 - n) % (N_INTERVALS + 1)]
-        return max(0.0, (<double>last - <double>first) / n / self.timestamp_rate)
+        cdef double ticks = <double>last - <double>first
+        if ticks != self.spanned_ticks or n != self.n_spanned:          # else the divisions would give the same
+            self.spanned_ticks = ticks
+            self.n_spanned = n
+            self.mean_interval = max(0.0, ticks / n / self.timestamp_rate)
+        return self.mean_interval
 
     cdef void _adapt(self) noexcept nogil:
         cdef double loss, interval
@@ -510,7 +538,7 @@ cdef class JitterBuffer:
             return
         if not self.by_window:
             self.spacing = self.interval()
-        if self.validator.expected() < MIN_EXPECTED:
+        if expected_of(self.validator) < MIN_EXPECTED:
             return
         loss = self.loss_rate()
         if self.by_window:
@@ -641,8 +669,8 @@ cdef class JitterBuffer:
             packets_discarded=self.discarded,
             packets_refused=refused,
             packets_buffered=self.buffered(),
-            packets_expected=self.validator.expected(),
-            packets_lost=self.validator.lost(),
+            packets_expected=expected_of(self.validator),
+            packets_lost=lost_of(self.validator),
             packets_reordered=self.reordered,
             gaps=self.validator.gaps,
             resets=self.validator.resets,

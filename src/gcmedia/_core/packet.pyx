@@ -16,14 +16,13 @@ All integers are little-endian; the sequence number is unsigned, the timestamp s
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from gcmedia._core.buffer cimport borrow_octets
 
 from gcmedia.errors import FormatError, PacketError
 
 cdef tuple LAYOUTS = ("padded16", "packed12", "auto")
-cdef Py_ssize_t[2] HEADER_SIZE = [16, 12]
 cdef int64_t MAX_TICKS_PER_PACKET = 1000
 
 
@@ -31,25 +30,6 @@ cdef int layout_code(str name) except -1:
     if name not in LAYOUTS:
         raise ValueError(f"layout is {name!r}, not one of {', '.join(LAYOUTS)}")
     return LAYOUTS.index(name)
-
-
-cdef inline uint32_t load_u32le(const uint8_t *at) noexcept nogil:
-    return <uint32_t>at[0] | <uint32_t>at[1] << 8 | <uint32_t>at[2] << 16 | <uint32_t>at[3] << 24
-
-
-cdef inline int64_t load_i64le(const uint8_t *at) noexcept nogil:
-    return <int64_t>(<uint64_t>load_u32le(at) | <uint64_t>load_u32le(at + 4) << 32)
-
-
-cdef PacketFault read_header(const uint8_t *octets, Py_ssize_t size, Layout layout,
-                             PacketHeader *header) noexcept nogil:
-    cdef Py_ssize_t offset = HEADER_SIZE[<int>layout]
-    if size < offset:
-        return FAULT_SHORT
-    header.sequence_number = load_u32le(octets)
-    header.timestamp = load_i64le(octets + offset - 8)
-    header.payload_offset = offset
-    return FAULT_NONE if size > offset else FAULT_EMPTY
 
 
 @cython.final
@@ -122,7 +102,7 @@ def parse_header(packet, str layout="padded16"):
     cdef Py_ssize_t size = view.len
     PyBuffer_Release(&view)
     if fault == FAULT_SHORT:
-        raise PacketError(f"packet has {size} octets, the {layout} header alone takes {HEADER_SIZE[code]}")
+        raise PacketError(f"packet has {size} octets, the {layout} header alone takes {header_size(<Layout>code)}")
     cdef Header header = Header.__new__(Header)
     header.sequence_number = found.sequence_number
     header.timestamp = found.timestamp

@@ -1,5 +1,6 @@
 """Encoded audio in, frames out: decode, conceal, level and silence, gate, compressor."""
 
+from cpython.ref cimport PyObject
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
 from gcmedia._core.conceal cimport Concealer
@@ -13,6 +14,9 @@ cdef enum Encoding:
     PCMA = 1
     L16 = 2             # big-endian
     L16LE = 3
+
+cdef enum:
+    MAX_CHANNELS = 8
 
 cdef class Channel:
     """One channel: samples decoded but not yet framed, and the stages they pass."""
@@ -29,6 +33,10 @@ cdef class Channel:
     cdef int16_t *raw_end(self) noexcept nogil
     cdef bint _ensure_room(self, Py_ssize_t n_samples) noexcept nogil
     cdef void _append(self, Py_ssize_t n_new, bint made_up) noexcept nogil
+    cdef void _drop(self, Py_ssize_t n_samples) noexcept nogil
+    cdef void _drop_clean(self, Py_ssize_t n_samples) noexcept nogil
+    cdef void _take_back(self, Py_ssize_t n_samples) noexcept nogil
+    cdef void _take_into(self, int16_t *out, Py_ssize_t n_samples) noexcept nogil
 
 cdef class Processor:
     cdef readonly str encoding
@@ -38,9 +46,10 @@ cdef class Processor:
     cdef readonly int delay_samples     # of gate and compressor together
     cdef Encoding code
     cdef int sample_octets              # of one sample, one channel
+    cdef int block_octets               # of one sample of all channels
     cdef tuple channels                 # of Channel
-    cdef int16_t *scratch               # one packet, interleaved
-    cdef Py_ssize_t scratch_room
+    cdef (PyObject *)[MAX_CHANNELS] channel_at   # the same, borrowed, for use without the GIL
+    cdef bint plain                     # one channel that nothing cleans
     cdef int64_t n_in                   # samples taken since the start, per channel
     cdef int64_t n_out                  # samples framed since the start
     cdef Py_ssize_t to_drop             # of the first clean samples, which are the delay
@@ -49,10 +58,29 @@ cdef class Processor:
     cdef int64_t concealed_samples, silent_concealed_samples, concealment_events
     cdef bint concealing
 
-    cdef Py_ssize_t samples_in(self, Py_ssize_t n_octets) noexcept nogil
-    cdef int decode(self, const uint8_t *octets, Py_ssize_t n_samples) except -1
-    cdef int fill(self, Py_ssize_t n_samples, bint conceal) except -1
-    cdef int end(self) except -1
-    cdef bint has_frame(self) noexcept
+    # These take audio in; -1 when memory is out, and then nothing was taken.
+    cdef int decode(self, const uint8_t *octets, Py_ssize_t n_samples) noexcept nogil
+    cdef int fill(self, Py_ssize_t n_samples, bint conceal) noexcept nogil
+    cdef int end(self) noexcept nogil
+    cdef bint has_frame(self) noexcept nogil
+    # These hand frames out, when `has_frame`: one channel's, or those of all channels one behind the other.
     cdef Frame take(self)
-    cdef void _taken(self, Py_ssize_t n_samples) noexcept
+    cdef Py_ssize_t take_into(self, int16_t *out) noexcept nogil
+    cdef Py_ssize_t next_length(self) noexcept nogil
+    # A packet that is a frame as it is, past the samples that wait; only while `takes_whole`.
+    cdef Frame whole(self, const uint8_t *octets)
+    cdef void whole_into(self, const uint8_t *octets, int16_t *out) noexcept nogil
+
+    cdef void _decode_channel(self, const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples, int i) noexcept nogil
+    cdef bint _ensure_room(self, Py_ssize_t n_samples) noexcept nogil
+    cdef void _taken(self, Py_ssize_t n_samples) noexcept nogil
+
+
+cdef inline Py_ssize_t samples_in(Processor processor, Py_ssize_t n_octets) noexcept nogil:
+    """Whole samples per channel in so many octets."""
+    return n_octets if processor.block_octets == 1 else n_octets // processor.block_octets
+
+
+cdef inline bint takes_whole(Processor processor) noexcept nogil:
+    """Whether a packet of a frame's length may be a frame at once: nothing waits and nothing cleans."""
+    return processor.plain and processor.n_in == processor.n_out and not processor.ending

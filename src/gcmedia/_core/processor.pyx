@@ -4,14 +4,19 @@ Raw and cleaned samples of a frame are of the same moment: raw ones wait for the
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.ref cimport PyObject
 from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memmove, memset
+from libc.string cimport memcpy, memmove, memset
 
 from gcmedia._core.frame cimport Frame
-from gcmedia._core.g711 cimport alaw_to_int16, ulaw_to_int16
-from gcmedia._core.pcm cimport deinterleave, l16be_to_int16, l16le_to_int16
+from gcmedia._core.g711 cimport (
+    alaw_channel_to_int16, alaw_to_int16, ulaw_channel_to_int16, ulaw_to_int16,
+)
+from gcmedia._core.pcm cimport (
+    l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16,
+)
 
 from gcmedia.errors import FormatError
 
@@ -83,6 +88,30 @@ cdef class Channel:
             self.compressor.run(src, dst, n_new)
         self.n_clean += n_new
 
+    cdef void _drop(self, Py_ssize_t n_samples) noexcept nogil:
+        """The first samples have been handed out."""
+        self.raw_start += n_samples
+        self.n_raw -= n_samples
+        if self.clean != NULL:
+            self._drop_clean(n_samples)
+
+    cdef void _drop_clean(self, Py_ssize_t n_samples) noexcept nogil:
+        self.clean_start += n_samples
+        self.n_clean -= n_samples
+
+    cdef void _take_back(self, Py_ssize_t n_samples) noexcept nogil:
+        """The last raw samples only drew clean ones out and belong to no frame."""
+        self.n_raw -= n_samples
+
+    cdef void _take_into(self, int16_t *out, Py_ssize_t n_samples) noexcept nogil:
+        """Judge the first samples and hand them out, cleaned where anything cleans."""
+        self.silence.push_frame(self.raw + self.raw_start, n_samples)
+        memcpy(
+            out, self.raw + self.raw_start if self.clean == NULL else self.clean + self.clean_start,
+            n_samples * sizeof(int16_t),
+        )
+        self._drop(n_samples)
+
 
 @cython.final
 cdef class Processor:
@@ -115,8 +144,8 @@ cdef class Processor:
             raise FormatError(f"encoding is {encoding!r}, not one of {', '.join(ENCODINGS)}")
         if not 8000 <= sample_rate <= 48000 or sample_rate % 1000:
             raise ValueError(f"sample_rate is {sample_rate} Hz, not a multiple of 1000 in [8000, 48000]")
-        if not 1 <= n_channels <= 8:
-            raise ValueError(f"n_channels is {n_channels}, not in [1, 8]")
+        if not 1 <= n_channels <= MAX_CHANNELS:
+            raise ValueError(f"n_channels is {n_channels}, not in [1, {MAX_CHANNELS}]")
         if not 1 <= frame_ms <= 1000:
             raise ValueError(f"frame_ms is {frame_ms}, not in [1, 1000]")
         self.encoding = encoding
@@ -124,77 +153,81 @@ cdef class Processor:
         self.sample_octets = 1 if self.code <= PCMA else 2
         self.sample_rate = sample_rate
         self.n_channels = n_channels
+        self.block_octets = self.sample_octets * n_channels
         self.frame_samples = sample_rate // 1000 * frame_ms
         self.channels = tuple(
             [Channel(sample_rate, conceal, silence, gate, compressor) for _ in range(n_channels)]
         )
+        cdef int i
+        for i in range(n_channels):
+            self.channel_at[i] = <PyObject *>self.channels[i]
         cdef Channel first = self.channels[0]
+        self.plain = n_channels == 1 and first.gate is None and first.compressor is None
         if first.gate is not None:
             self.delay_samples += first.gate.delay_samples
         if first.compressor is not None:
             self.delay_samples += first.compressor.delay_samples
         self.to_drop = self.delay_samples
 
-    def __dealloc__(self):
-        free(self.scratch)
+    # The channels are borrowed from a tuple that lives as long as the processor.
 
-    cdef Py_ssize_t samples_in(self, Py_ssize_t n_octets) noexcept nogil:
-        """Whole samples per channel in so many octets."""
-        return n_octets // (self.sample_octets * self.n_channels)
-
-    cdef int decode(self, const uint8_t *octets, Py_ssize_t n_samples) except -1:
-        """Take the next samples that were received."""
-        cdef Py_ssize_t n_all = n_samples * self.n_channels
-        cdef Channel channel
-        cdef int16_t *pcm
-        cdef void *larger
+    cdef bint _ensure_room(self, Py_ssize_t n_samples) noexcept nogil:
         cdef int i
-        if self.n_channels > 1 and self.scratch_room < n_all:
-            larger = realloc(self.scratch, n_all * sizeof(int16_t))
-            if larger == NULL:
-                raise MemoryError()
-            self.scratch = <int16_t *>larger
-            self.scratch_room = n_all
         for i in range(self.n_channels):
-            channel = <Channel>self.channels[i]
-            if not channel._ensure_room(n_samples):
-                raise MemoryError()
-            pcm = self.scratch if self.n_channels > 1 else channel.raw_end()
-            if i == 0:
-                if self.code == PCMU:
-                    ulaw_to_int16(octets, pcm, n_all)
-                elif self.code == PCMA:
-                    alaw_to_int16(octets, pcm, n_all)
-                elif self.code == L16:
-                    l16be_to_int16(octets, pcm, n_all)
-                else:
-                    l16le_to_int16(octets, pcm, n_all)
-            if self.n_channels > 1:
-                pcm = channel.raw_end()
-                deinterleave(self.scratch, pcm, n_samples, i, self.n_channels)
-            channel.concealer.good(pcm, n_samples)
-            channel._append(n_samples, False)
+            if not (<Channel>self.channel_at[i])._ensure_room(n_samples):
+                return False
+        return True
+
+    cdef inline void _decode_channel(self, const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples,
+                                     int i) noexcept nogil:
+        if self.n_channels == 1:
+            if self.code == PCMU:
+                ulaw_to_int16(octets, pcm, n_samples)
+            elif self.code == PCMA:
+                alaw_to_int16(octets, pcm, n_samples)
+            elif self.code == L16:
+                l16be_to_int16(octets, pcm, n_samples)
+            else:
+                l16le_to_int16(octets, pcm, n_samples)
+        elif self.code == PCMU:
+            ulaw_channel_to_int16(octets, pcm, n_samples, i, self.n_channels)
+        elif self.code == PCMA:
+            alaw_channel_to_int16(octets, pcm, n_samples, i, self.n_channels)
+        elif self.code == L16:
+            l16be_channel_to_int16(octets, pcm, n_samples, i, self.n_channels)
+        else:
+            l16le_channel_to_int16(octets, pcm, n_samples, i, self.n_channels)
+
+    cdef int decode(self, const uint8_t *octets, Py_ssize_t n_samples) noexcept nogil:
+        """Take the next samples that were received."""
+        cdef int16_t *pcm
+        cdef int i
+        if not self._ensure_room(n_samples):
+            return -1
+        for i in range(self.n_channels):
+            pcm = (<Channel>self.channel_at[i]).raw_end()
+            self._decode_channel(octets, pcm, n_samples, i)
+            (<Channel>self.channel_at[i]).concealer.good(pcm, n_samples)
+            (<Channel>self.channel_at[i])._append(n_samples, False)
         self.concealing = False
         self._taken(n_samples)
         return 0
 
-    cdef int fill(self, Py_ssize_t n_samples, bint conceal) except -1:
+    cdef int fill(self, Py_ssize_t n_samples, bint conceal) noexcept nogil:
         """Take so many samples that were not received: concealed, or plain silence."""
-        cdef Channel channel
         cdef int16_t *pcm
         cdef bint silent = True
         cdef int i
+        if not self._ensure_room(n_samples):
+            return -1
         for i in range(self.n_channels):
-            channel = <Channel>self.channels[i]
-            if not channel._ensure_room(n_samples):
-                raise MemoryError()
-            pcm = channel.raw_end()
+            pcm = (<Channel>self.channel_at[i]).raw_end()
             if conceal:
-                silent &= channel.concealer.fill(pcm, n_samples)
+                silent &= (<Channel>self.channel_at[i]).concealer.fill(pcm, n_samples)
             else:
                 memset(pcm, 0, n_samples * sizeof(int16_t))
-                channel.concealer.clear()
-            channel._append(n_samples, True)
+                (<Channel>self.channel_at[i]).concealer.clear()
+            (<Channel>self.channel_at[i])._append(n_samples, True)
         if conceal:
             self.concealed_samples += n_samples
             self.silent_concealed_samples += n_samples if silent else 0
@@ -203,69 +236,100 @@ cdef class Processor:
         self._taken(n_samples)
         return 0
 
-    cdef void _taken(self, Py_ssize_t n_samples) noexcept:
+    cdef void _taken(self, Py_ssize_t n_samples) noexcept nogil:
         """Account for new samples in all channels; the first clean ones are the delay and go."""
         cdef Py_ssize_t drop = min(self.to_drop, n_samples)
-        cdef Channel channel
         cdef int i
         self.n_in += n_samples
         if drop:
             self.to_drop -= drop
             for i in range(self.n_channels):
-                channel = <Channel>self.channels[i]
-                channel.clean_start += drop
-                channel.n_clean -= drop
+                (<Channel>self.channel_at[i])._drop_clean(drop)
 
-    cdef int end(self) except -1:
+    cdef int end(self) noexcept nogil:
         """No more will come: draw what the gate still holds; the last frame may be short."""
-        cdef Channel channel
         cdef int i
         if self.ending:
             return 0
-        self.ending = True
         if self.delay_samples and self.n_in:
-            self.fill(self.delay_samples, False)
+            if self.fill(self.delay_samples, False) < 0:
+                return -1
             self.n_in -= self.delay_samples
             for i in range(self.n_channels):
-                channel = <Channel>self.channels[i]
-                channel.n_raw -= self.delay_samples
+                (<Channel>self.channel_at[i])._take_back(self.delay_samples)
+        self.ending = True
         return 0
 
-    cdef bint has_frame(self) noexcept:
+    cdef bint has_frame(self) noexcept nogil:
         cdef int64_t held = self.n_in - self.n_out
         if self.ending:
             return held > 0
         return held >= self.frame_samples + self.delay_samples
 
+    cdef Py_ssize_t next_length(self) noexcept nogil:
+        """Samples per channel of the next frame."""
+        return min(<int64_t>self.frame_samples, self.n_in - self.n_out)
+
     cdef Frame take(self):
         """The next frame; `has_frame` has said that there is one."""
         cdef Channel channel = <Channel>self.channels[self.next_channel]
-        cdef int n = <int>min(<int64_t>self.frame_samples, self.n_in - self.n_out)
+        cdef int n = <int>self.next_length()
         cdef Frame frame = Frame.__new__(Frame)
         cdef const int16_t *raw = channel.raw + channel.raw_start
         cdef const uint8_t *made_up = channel.made_up + channel.raw_start
-        cdef int i
+        cdef int i, n_made_up = 0
+        for i in range(n):
+            n_made_up += made_up[i]
         frame.channel = self.next_channel
         frame.position = self.n_out
         frame.n_samples = n
         frame.sample_rate = self.sample_rate
         frame.silent = channel.silence.push_frame(raw, n)
-        frame.level_dbov = channel.silence.level_dbov
-        for i in range(n):
-            frame.concealed_samples += made_up[i]
+        frame.squares = channel.silence.last_squares
+        frame.concealed_samples = n_made_up
         frame.raw_octets = PyBytes_FromStringAndSize(<const char *>raw, n * sizeof(int16_t))
-        channel.raw_start += n
-        channel.n_raw -= n
         if channel.clean == NULL:
             frame.pcm_octets = frame.raw_octets
         else:
             frame.pcm_octets = PyBytes_FromStringAndSize(
                 <const char *>(channel.clean + channel.clean_start), n * sizeof(int16_t)
             )
-            channel.clean_start += n
-            channel.n_clean -= n
+        channel._drop(n)
         self.next_channel += 1
         if self.next_channel == self.n_channels:
             self.next_channel = 0
             self.n_out += n
         return frame
+
+    cdef Py_ssize_t take_into(self, int16_t *out) noexcept nogil:
+        """The next frame of every channel, one behind the other; return its length per channel."""
+        cdef Py_ssize_t n = self.next_length()
+        cdef int i
+        for i in range(self.n_channels):
+            (<Channel>self.channel_at[i])._take_into(out + i * n, n)
+        self.n_out += n
+        return n
+
+    cdef Frame whole(self, const uint8_t *octets):
+        cdef Frame frame = Frame.__new__(Frame)
+        cdef Py_ssize_t n = self.frame_samples
+        frame.raw_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
+        frame.pcm_octets = frame.raw_octets
+        frame.position = self.n_out
+        frame.n_samples = self.frame_samples
+        frame.sample_rate = self.sample_rate
+        frame.channel = 0
+        frame.concealed_samples = 0
+        self.whole_into(octets, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+        frame.silent = (<Channel>self.channel_at[0]).silence.silent
+        frame.squares = (<Channel>self.channel_at[0]).silence.last_squares
+        return frame
+
+    cdef void whole_into(self, const uint8_t *octets, int16_t *out) noexcept nogil:
+        cdef Py_ssize_t n = self.frame_samples
+        self._decode_channel(octets, out, n, 0)
+        (<Channel>self.channel_at[0]).concealer.good(out, n)
+        (<Channel>self.channel_at[0]).silence.push_frame(out, n)
+        self.concealing = False
+        self.n_in += n
+        self.n_out += n

@@ -1,6 +1,6 @@
 """One stream, from packets to frames."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport JitterBuffer, Slot
@@ -21,16 +21,31 @@ cdef enum:
     MAX_HOLES = 64              # kept until the caller takes them
     MAX_ANCHORS = 16            # kept to place transcripts
 
+cdef enum Refusal:                # why the last packet was refused; told in words when asked
+    NOT_REFUSED = 0
+    REFUSED_SHORT = 1       # less than a header; its size
+    REFUSED_BARE = 2        # a header alone
+    REFUSED_PART = 3        # less than a sample; its octets of audio
+    REFUSED_LONG = 4        # likewise
+    REFUSED_SUSPECT = 5
+    REFUSED_TOLD = 6        # in the caller's words
+
 cdef struct HoleRecord:
     int64_t position
     int64_t n_samples
     uint8_t cause
+
+cdef struct Octets:
+    const uint8_t *at
+    Py_ssize_t size
 
 cdef struct Anchor:
     int64_t timestamp
     int64_t position
 
 cdef class Receiver:
+    # What every packet touches comes first
+    cdef bint direct                        # octets go straight to `_push_octets`: see `_set_direct`
     cdef JitterBuffer jitter
     cdef Processor processor
     cdef Layout layout_code
@@ -41,6 +56,8 @@ cdef class Receiver:
     cdef int64_t max_ready                  # samples that may wait for `frames`
     cdef bint paused
     cdef bint ended
+    cdef bint busy                          # a batch runs without the GIL
+    cdef bint *at_work                      # that, or the same of the bank it belongs to
     cdef bint reconnecting                  # restarted, and no packet since
     # The timeline: where the next packet goes
     cdef int64_t placed                     # places of the ring that are on the timeline
@@ -71,24 +88,42 @@ cdef class Receiver:
     cdef int64_t n_anchors
     # Refusals
     cdef int64_t refused_short, refused_empty, refused_unreadable, ragged
-    cdef str refusal
+    cdef Refusal refusal
+    cdef uint32_t refused_number
+    cdef int64_t refused_size               # octets
+    cdef str refused_told
 
+    # -1: memory is out
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
-                          double now) except -1
-    cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) except -1
-    cdef int _refuse(self, str reason) except -1
+                          double now) noexcept nogil
+    cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil
+    cdef Py_ssize_t _read_into(self, int16_t *out, Py_ssize_t room) noexcept nogil
+    cdef void _release(self, double now) noexcept nogil
+
+    cdef void _set_direct(self) noexcept
+    cdef int _check_free(self) except -1
+    cdef int _check_out(self, const Py_buffer *out) except -1
+    cdef int _push_any(self, packet, double now) except -1
+    cdef int _push_run(self, Octets *run, Py_ssize_t n, double now) except -1
+    cdef void _refuse(self, Refusal refusal, uint32_t number, int64_t size) noexcept nogil
+    cdef void _refuse_told(self, str reason)
     cdef void _place(self) noexcept nogil
     cdef void _place_packet(self, Slot *slot) noexcept nogil
     cdef int64_t _hole_before(self, Slot *slot, uint8_t *cause) noexcept nogil
     cdef int _next_agrees(self, Slot *slot, double tolerance) noexcept nogil
     cdef int64_t _hole_in_doubt(self, Slot *slot, double by_sequence, double jump, double exact,
                                 uint8_t *cause) noexcept nogil
-    cdef int _drain_ring(self) except -1
+    cdef int _drain_ring(self) noexcept nogil
     cdef bint _arrival_agrees(self, Slot *slot, double step) noexcept nogil
     cdef void _add_hole(self, int64_t position, int64_t n_samples, uint8_t cause) noexcept nogil
     cdef void _add_anchor(self, int64_t timestamp, int64_t position) noexcept nogil
-    cdef bint _feed(self) except -1
+    cdef int _feed(self) noexcept nogil
+    cdef int _fill_up(self) noexcept nogil
+    cdef Slot *_whole_frame(self) noexcept nogil
     cdef Frame _next_frame(self)
     cdef int64_t _ready(self) noexcept nogil
     cdef int _settle_layout(self, packet, const uint8_t *octets, Py_ssize_t size, double now) except -1
     cdef void _close_with(self, int64_t n_samples) noexcept
+
+cdef class FrameIterator:
+    cdef Receiver receiver                  # None once exhausted

@@ -7,18 +7,17 @@ after a restart, after a long gap, and where packets differ in length.
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.math cimport fabs, llround
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from gcmedia._core.buffer cimport borrow_octets
+from gcmedia._core.buffer cimport borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport (
-    SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_RESET, JitterBuffer, Slot,
+    SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_RESET, Slot, payload_of, slot_of,
 )
-from gcmedia._core.packet cimport (
-    FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header,
-)
-from gcmedia._core.processor cimport Processor
+from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
+from gcmedia._core.processor cimport Channel, samples_in, takes_whole
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
 
 import dataclasses
@@ -30,6 +29,30 @@ cdef tuple CAUSES = ("", "lost", "reconnect", "restart", "paused", "overrun", "i
 # Packets with exact timestamps in a row, from which on small jumps mean something.
 cdef int N_STEADY = 4
 cdef tuple LAYOUT_NAMES = ("padded16", "packed12", "auto")
+
+cdef enum:
+    RUN = 256                   # packets of a batch that are taken at a time
+    WORTH_RELEASING = 8         # packets from which on giving the GIL away and taking it back is worth its time
+
+
+@cython.final
+@cython.freelist(8)
+@cython.no_gc
+cdef class FrameIterator:
+    """Frames of a receiver that are due; made by `Receiver.frames`."""
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef Frame frame
+        if self.receiver is not None:
+            self.receiver._check_free()
+            frame = self.receiver._next_frame()
+            if frame is not None:
+                return frame
+            self.receiver = None
+        raise StopIteration
 
 
 @cython.final
@@ -106,67 +129,80 @@ cdef class Receiver:
         self.samples_per_tick = sample_rate / timestamp_rate
         self.max_hole = max_hole_s * sample_rate
         self.max_ready = <int64_t>(max_ready_s * sample_rate)
+        self.at_work = &self.busy
+        self._set_direct()
 
     # Packets in
 
-    cdef int _refuse(self, str reason) except -1:
+    cdef void _refuse(self, Refusal refusal, uint32_t number, int64_t size) noexcept nogil:
+        self.refusal = refusal
+        self.refused_number = number
+        self.refused_size = size
+
+    cdef void _refuse_told(self, str reason):
+        self.refused_unreadable += 1
         self.jitter.received += 1
         self.jitter.malformed += 1
-        self.refusal = reason
-        return 0
+        self.refused_told = reason
+        self._refuse(REFUSED_TOLD, 0, 0)
 
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
-                          double now) except -1:
-        cdef Processor processor = self.processor
-        cdef Py_ssize_t n_samples = processor.samples_in(n_octets)
-        cdef Py_ssize_t whole = n_samples * processor.sample_octets * processor.n_channels
+                          double now) noexcept nogil:
+        cdef Py_ssize_t n_samples = samples_in(self.processor, n_octets)
+        cdef Py_ssize_t whole = n_samples * self.processor.block_octets
         cdef Outcome outcome
         if n_samples == 0:
             self.refused_empty += 1
-            self._refuse(
-                f"packet {number} has {n_octets} octets of audio, one sample takes "
-                f"{processor.sample_octets * processor.n_channels}"
-            )
+            self.jitter.received += 1
+            self.jitter.malformed += 1
+            self._refuse(REFUSED_PART, number, n_octets)
             return 0
         if whole != n_octets:
             self.ragged += 1
         outcome = self.jitter.insert(number, timestamp, payload, whole, now, SLOT_DISCARD if self.paused else 0)
         if outcome == REFUSED:
-            self.refusal = (
-                f"packet {number} has {n_octets} octets of audio, more than {self.jitter.max_payload_octets}"
-            )
+            self._refuse(REFUSED_LONG, number, n_octets)
         elif outcome == SUSPECT:
-            self.refusal = f"packet {number} is far from the sequence, and no other has confirmed it yet"
-        else:
-            self.reconnecting &= self.jitter.restarting
-        self.jitter.release(now)
-        self._place()
+            self._refuse(REFUSED_SUSPECT, number, n_octets)
+        elif self.reconnecting:
+            self.reconnecting = self.jitter.restarting
+        self._release(now)
         if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
-            self._drain_ring()
+            return self._drain_ring()
         return 0
 
-    cdef int _drain_ring(self) except -1:
+    cdef inline void _release(self, double now) noexcept nogil:
+        """Let go what is due, and lay it on the timeline."""
+        self.jitter.release(now)
+        if self.placed != self.jitter.next or self.placed < self.jitter.read:
+            self._place()
+
+    cdef int _drain_ring(self) noexcept nogil:
         """Nobody takes frames: decode ahead, up to the bound, so that the ring has room."""
-        while self.jitter.read < self.placed and self.processor.n_in - self.processor.n_out < self.max_ready:
-            if not self._feed():
-                break
-        return 0
+        cdef int fed = 1
+        while (fed > 0 and self.jitter.read < self.placed
+                and self.processor.n_in - self.processor.n_out < self.max_ready):
+            fed = self._feed()
+        return fed if fed < 0 else 0
 
-    cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) except -1:
+    cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil:
         cdef PacketHeader header
         cdef PacketFault fault = read_header(octets, size, self.layout_code, &header)
-        self.jitter.octets += size if fault != FAULT_NONE else header.payload_offset
         if fault == FAULT_NONE:
+            self.jitter.octets += header.payload_offset
             return self._take_packet(
                 header.sequence_number, header.timestamp, octets + header.payload_offset,
                 size - header.payload_offset, now,
             )
+        self.jitter.octets += size
+        self.jitter.received += 1
+        self.jitter.malformed += 1
         if fault == FAULT_SHORT:
             self.refused_short += 1
-            self._refuse(f"packet has {size} octets, less than the {self.layout} header")
+            self._refuse(REFUSED_SHORT, 0, size)
         else:
             self.refused_empty += 1
-            self._refuse(f"packet {header.sequence_number} has a header and no audio")
+            self._refuse(REFUSED_BARE, header.sequence_number, size)
         return 0
 
     cdef int _settle_layout(self, packet, const uint8_t *octets, Py_ssize_t size, double now) except -1:
@@ -177,15 +213,61 @@ cdef class Receiver:
             self.layout_code = self.detector.take(octets, size)
         except FormatError:
             for _ in self.undetermined:
-                self.refused_unreadable += 1
-                self._refuse("no header layout explains the packets")
+                self._refuse_told("no header layout explains the packets")
             self.undetermined = []
             self.detector = LayoutDetector()
             raise
         if self.layout_code != UNKNOWN:
+            self._set_direct()
             held, self.undetermined = self.undetermined, None
             for packet, arrival in held:
-                self._push_octets(packet, len(packet), arrival)
+                if self._push_octets(packet, len(packet), arrival) < 0:
+                    raise MemoryError()
+        return 0
+
+    cdef void _set_direct(self) noexcept:
+        """Packets need no second look while the stream runs and its layout is known."""
+        self.direct = not self.ended and self.layout_code != UNKNOWN
+
+    cdef int _check_free(self) except -1:
+        if self.at_work[0]:
+            raise StateError("a batch of packets is being pushed in another thread; a receiver serves one at a time")
+        return 0
+
+    cdef int _push_any(self, packet, double now) except -1:
+        """`push`, whatever the packet is and whatever the state."""
+        cdef Py_buffer view
+        cdef int done = 0
+        self._check_free()
+        if self.ended:
+            raise StateError("the receiver was flushed; packets of a new stream need a new one")
+        borrow_octets(packet, &view, "packet")
+        try:
+            if self.layout_code == UNKNOWN:
+                self._settle_layout(packet, <const uint8_t *>view.buf, view.len, now)
+            else:
+                done = self._push_octets(<const uint8_t *>view.buf, view.len, now)
+        finally:
+            PyBuffer_Release(&view)
+        if done < 0:
+            raise MemoryError()
+        return 0
+
+    cdef int _push_run(self, Octets *run, Py_ssize_t n, double now) except -1:
+        """Take packets that stay where they are meanwhile, without the GIL when it is worth it."""
+        cdef Py_ssize_t i
+        cdef int done = 0
+        if n < WORTH_RELEASING:
+            for i in range(n):
+                done |= self._push_octets(run[i].at, run[i].size, now)
+        else:
+            self.at_work[0] = True
+            with nogil:
+                for i in range(n):
+                    done |= self._push_octets(run[i].at, run[i].size, now)
+            self.at_work[0] = False
+        if done < 0:
+            raise MemoryError()
         return 0
 
     def push(self, packet, double now):
@@ -210,23 +292,162 @@ cdef class Receiver:
         StateError
             If the stream has been flushed.
         """
-        cdef Py_buffer view
-        if self.ended:
-            raise StateError("the receiver was flushed; packets of a new stream need a new one")
-        borrow_octets(packet, &view, "packet")
-        try:
-            if self.layout_code == UNKNOWN:
-                self._settle_layout(packet, <const uint8_t *>view.buf, view.len, now)
-            else:
-                self._push_octets(<const uint8_t *>view.buf, view.len, now)
-        finally:
-            PyBuffer_Release(&view)
+        if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
+            if self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now) < 0:
+                raise MemoryError()
+        else:
+            self._push_any(packet, now)
         return self._ready()
 
+    def push_into(self, packet, double now, out):
+        """Take one packet and write the frames that are due into ``out``: `push` and `read_into` in one call.
+
+        Parameters
+        ----------
+        packet : buffer of uint8
+            Borrowed for the call.
+        now : float
+            Its arrival, in seconds.
+        out : writable buffer of int16
+            See `read_into`.
+
+        Returns
+        -------
+        int
+            Samples per channel that have been written.
+
+        Raises
+        ------
+        FormatError, StateError
+            As by `push`.
+        TypeError, ValueError
+            If ``out`` is no writable buffer of int16, or too small for a frame; the packet has not been taken then.
+        """
+        cdef Py_buffer view
+        cdef Py_ssize_t n
+        cdef int done = 0
+        borrow_samples_into(out, &view, "out")
+        try:
+            self._check_out(&view)
+            if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
+                done = self._push_octets(
+                    <const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now
+                )
+            else:
+                self._push_any(packet, now)
+            n = self._read_into(<int16_t *>view.buf, view.len // 2) if done == 0 else -1
+        finally:
+            PyBuffer_Release(&view)
+        if n < 0:
+            raise MemoryError()
+        return n
+
     def push_many(self, packets, double now):
-        """Take several packets that arrived together; return how many frames are ready."""
-        for packet in packets:
-            self.push(packet, now)
+        """Take several packets that arrived together.
+
+        Parameters
+        ----------
+        packets : iterable of buffers of uint8
+            In the order of their arrival.  Of packets that are ``bytes`` many are taken at a time without the GIL.
+        now : float
+            Their arrival, in seconds.
+
+        Returns
+        -------
+        int
+            Frames that `frames` has ready now.
+
+        Raises
+        ------
+        FormatError, StateError
+            As by `push`; packets before the one at fault have been taken.
+
+        Notes
+        -----
+        What is ready waits for `frames`, at most ``max_ready_s`` of it: take frames between large batches.
+        """
+        cdef Octets[RUN] run
+        cdef Py_ssize_t n = 0
+        cdef tuple held = tuple(packets)    # nobody else can take a packet out of it while the GIL is released
+        if self.ended or self.at_work[0]:
+            self._push_any(b"", now)        # raises
+        for packet in held:
+            if PyBytes_CheckExact(packet) and self.direct:
+                run[n].at = <const uint8_t *>PyBytes_AS_STRING(packet)
+                run[n].size = PyBytes_GET_SIZE(packet)
+                n += 1
+                if n == RUN:
+                    n = 0
+                    self._push_run(run, RUN, now)
+            else:
+                self._push_run(run, n, now)
+                n = 0
+                self._push_any(packet, now)
+        self._push_run(run, n, now)
+        return self._ready()
+
+    def push_buffer(self, buffer, offsets, double now):
+        """Take several packets that arrived together and lie one behind the other in one buffer.
+
+        Parameters
+        ----------
+        buffer : buffer of uint8
+            All packets, borrowed for the call.
+        offsets : buffer of int32 or int64, shape (n_packets + 1,)
+            Packet ``i`` is ``buffer[offsets[i]:offsets[i + 1]]``.  One offset or none is no packet.
+        now : float
+            Their arrival, in seconds.
+
+        Returns
+        -------
+        int
+            Frames that `frames` has ready now.
+
+        Raises
+        ------
+        FormatError, StateError
+            As by `push`.
+        TypeError
+            If ``offsets`` holds no integers of 32 or 64 bits.
+        ValueError
+            If an offset is less than the one before it, or beyond the buffer; no packet has been taken then.
+
+        Notes
+        -----
+        The GIL is released; nobody may write to either buffer meanwhile.
+        """
+        cdef Py_buffer view, places
+        cdef Octets[RUN] run
+        cdef Py_ssize_t i, n_packets, start, n = 0
+        if self.ended or self.at_work[0]:
+            self._push_any(b"", now)        # raises
+        borrow_octets(buffer, &view, "buffer")
+        try:
+            borrow_integers(offsets, &places, "offsets")
+            try:
+                n_packets = max(places.len // places.itemsize - 1, 0)
+                check_offsets(&places, view.len)
+                i = 0
+                while i < n_packets and not self.direct:
+                    start = integer_at(&places, i)
+                    self._push_any((<const char *>view.buf)[start:integer_at(&places, i + 1)], now)
+                    i += 1
+                while i < n_packets:
+                    # Read once, and checked again: the caller might have written to them.
+                    start = integer_at(&places, i)
+                    run[n].at = <const uint8_t *>view.buf + start
+                    run[n].size = integer_at(&places, i + 1) - start
+                    if start < 0 or run[n].size < 0 or start + run[n].size > view.len:
+                        raise ValueError(f"offsets changed during the call, at {i}")
+                    n += 1
+                    i += 1
+                    if n == RUN or i == n_packets:
+                        self._push_run(run, n, now)
+                        n = 0
+            finally:
+                PyBuffer_Release(&places)
+        finally:
+            PyBuffer_Release(&view)
         return self._ready()
 
     def push_media(self, unsigned int sequence_number, long long timestamp, payload, double now):
@@ -249,19 +470,21 @@ cdef class Receiver:
             Frames that `frames` has ready now.
         """
         cdef Py_buffer view
+        cdef int done
+        self._check_free()
         if self.ended:
             raise StateError("the receiver was flushed; packets of a new stream need a new one")
         borrow_octets(payload, &view, "payload")
-        try:
-            self._take_packet(sequence_number, timestamp, <const uint8_t *>view.buf, view.len, now)
-        finally:
-            PyBuffer_Release(&view)
+        done = self._take_packet(sequence_number, timestamp, <const uint8_t *>view.buf, view.len, now)
+        PyBuffer_Release(&view)
+        if done < 0:
+            raise MemoryError()
         return self._ready()
 
     def refuse(self, str reason):
         """Count a message that was no packet at all, with its reason."""
-        self.refused_unreadable += 1
-        self._refuse(reason)
+        self._check_free()
+        self._refuse_told(reason)
 
     # The timeline
 
@@ -290,7 +513,7 @@ cdef class Receiver:
 
     cdef int _next_agrees(self, Slot *slot, double tolerance) noexcept nogil:
         """Whether the timestamp of the packet behind this one goes on from here; -1 when it is not there."""
-        cdef Slot *following = self.jitter.slot_at(slot.place + 1)
+        cdef Slot *following = slot_of(self.jitter, slot.place + 1)
         cdef double step
         if following == NULL:
             return -1
@@ -368,7 +591,7 @@ cdef class Receiver:
         """Lay one packet on the timeline, behind the hole that precedes it."""
         cdef int64_t hole = 0
         cdef uint8_t cause = NO_CAUSE
-        slot.n_samples = <int>self.processor.samples_in(slot.n_octets)
+        slot.n_samples = <int>samples_in(self.processor, slot.n_octets)
         self.slipped = self.jumped = False
         if self.has_last:
             if slot.n_samples != self.last_samples:
@@ -401,10 +624,11 @@ cdef class Receiver:
     cdef void _place(self) noexcept nogil:
         """Lay what the jitter buffer has decided on the timeline."""
         cdef Slot *slot
-        if self.placed < self.jitter.read:              # the ring was counted anew, or has overrun
+        # The ring was counted anew or has overrun; or its first packets come in disorder, and none was placed.
+        if self.placed < self.jitter.read or self.jitter.fresh:
             self.placed = self.jitter.read
         while self.placed < self.jitter.next:
-            slot = self.jitter.slot_at(self.placed)
+            slot = slot_of(self.jitter, self.placed)
             if slot == NULL:
                 self.missing += 1
             else:
@@ -452,6 +676,7 @@ cdef class Receiver:
         What waits is released.  The timestamp of the next packet tells how long the hole is, or its arrival where
         the sender's clock began anew.
         """
+        self._check_free()
         self.jitter.take_over()
         self.reconnecting = self.has_last or self.jitter.newest >= 0
         self._place()
@@ -470,16 +695,17 @@ cdef class Receiver:
             Frames that `frames` has ready now; the last one may be short.
         """
         cdef double tail
+        self._check_free()
         if self.ended:
             return self._ready()
         if self.undetermined:
             for _ in self.undetermined:
-                self.refused_unreadable += 1
-                self._refuse("the stream ended before the packets showed their layout")
+                self._refuse_told("the stream ended before the packets showed their layout")
             self.undetermined = []
         self.jitter.release_all()
         self._place()
         self.ended = True
+        self._set_direct()
         if end_timestamp is not None and self.has_last:
             tail = (<long long>end_timestamp - self.last_timestamp) * self.samples_per_tick - self.last_samples
             if 1.0 <= tail <= self.max_hole:
@@ -507,27 +733,27 @@ cdef class Receiver:
                 blocks = 0
         return blocks * self.processor.n_channels - self.processor.next_channel
 
-    cdef bint _feed(self) except -1:
-        """Give the processor the next piece of the timeline; False when there is none."""
-        cdef JitterBuffer jitter = self.jitter
+    cdef int _feed(self) noexcept nogil:
+        """Give the processor the next piece of the timeline: 1, or 0 when there is none, -1 when memory is out."""
         cdef Slot *slot
         cdef Py_ssize_t n
         while True:
             if self.hole_left:
                 n = <Py_ssize_t>min(self.hole_left, <int64_t>self.processor.frame_samples)
-                self.processor.fill(n, self.hole_cause != CAUSE_PAUSED and self.hole_cause != CAUSE_IDLE)
+                if self.processor.fill(n, self.hole_cause != CAUSE_PAUSED and self.hole_cause != CAUSE_IDLE) < 0:
+                    return -1
                 self.hole_left -= n
-                return True
-            if jitter.overrun_samples:
-                self.hole_left = jitter.overrun_samples
+                return 1
+            if self.jitter.overrun_samples:
+                self.hole_left = self.jitter.overrun_samples
                 self.hole_cause = CAUSE_OVERRUN
                 self._add_hole(self.processor.n_in, self.hole_left, CAUSE_OVERRUN)
-                jitter.overrun_samples = 0
+                self.jitter.overrun_samples = 0
                 continue
-            if jitter.read < self.placed:
-                slot = jitter.slot_at(jitter.read)
+            if self.jitter.read < self.placed:
+                slot = slot_of(self.jitter, self.jitter.read)
                 if slot == NULL:
-                    jitter.read += 1
+                    self.jitter.read += 1
                     continue
                 if slot.hole_samples:
                     self.hole_left = slot.hole_samples
@@ -535,26 +761,140 @@ cdef class Receiver:
                     slot.hole_samples = 0
                     continue
                 if slot.flags & SLOT_DISCARD:
-                    self.processor.fill(slot.n_samples, False)
-                else:
-                    self.processor.decode(jitter.payload_at(jitter.read), slot.n_samples)
-                jitter.done(slot)
-                return True
+                    if self.processor.fill(slot.n_samples, False) < 0:
+                        return -1
+                elif self.processor.decode(payload_of(self.jitter, self.jitter.read), slot.n_samples) < 0:
+                    return -1
+                self.jitter.done(slot)
+                return 1
             if self.tail_samples:
                 self.hole_left = self.tail_samples
                 self.hole_cause = self.tail_cause
                 self.tail_samples = 0
                 continue
-            return False
+            return 0
+
+    cdef int _fill_up(self) noexcept nogil:
+        """Feed the processor until it has a frame: 1, or 0 when there is not enough, -1 when memory is out."""
+        cdef int fed
+        while self.processor.next_channel == 0 and not self.processor.has_frame():
+            fed = self._feed()
+            if fed == 0 and self.ended and not self.processor.ending:
+                fed = 1 if self.processor.end() == 0 else -1
+            if fed <= 0:
+                return fed
+        return 1
+
+    cdef inline Slot *_whole_frame(self) noexcept nogil:
+        """The packet that is the next frame as it is, with nothing before it; NULL where there is more to do."""
+        cdef Slot *slot
+        if (not takes_whole(self.processor) or self.jitter.read >= self.placed or self.hole_left
+                or self.jitter.overrun_samples):
+            return NULL
+        slot = slot_of(self.jitter, self.jitter.read)
+        if (slot == NULL or slot.n_samples != self.processor.frame_samples or slot.hole_samples
+                or slot.flags & SLOT_DISCARD):
+            return NULL
+        return slot
 
     cdef Frame _next_frame(self):
-        while self.processor.next_channel == 0 and not self.processor.has_frame():
-            if not self._feed():
-                if self.ended and not self.processor.ending:
-                    self.processor.end()
-                    continue
-                return None
-        return self.processor.take()
+        cdef Frame frame
+        cdef int there
+        cdef Slot *slot = self._whole_frame()
+        if slot != NULL:
+            frame = self.processor.whole(payload_of(self.jitter, self.jitter.read))
+            self.jitter.done(slot)
+            return frame
+        there = self._fill_up()
+        if there < 0:
+            raise MemoryError()
+        return self.processor.take() if there else None
+
+    cdef Py_ssize_t _read_into(self, int16_t *out, Py_ssize_t room) noexcept nogil:
+        """Write whole frames while they fit; return samples per channel, -1 when memory is out."""
+        cdef int16_t *at = out
+        cdef int n_channels = self.processor.n_channels
+        cdef Py_ssize_t n_all = <Py_ssize_t>self.processor.frame_samples * n_channels
+        cdef Py_ssize_t left = room, n
+        cdef int there
+        cdef Slot *slot
+        while True:
+            slot = self._whole_frame()
+            if slot != NULL:
+                if left < n_all:
+                    break
+                self.processor.whole_into(payload_of(self.jitter, self.jitter.read), at)
+                self.jitter.done(slot)
+                at += n_all
+                left -= n_all
+                continue
+            there = self._fill_up()
+            if there < 0:
+                return -1
+            if not there:
+                break
+            n = self.processor.next_length() * n_channels
+            if left < n:
+                break
+            self.processor.take_into(at)
+            at += n
+            left -= n
+        return (room - left) // n_channels if n_channels > 1 else room - left
+
+    cdef int _check_out(self, const Py_buffer *out) except -1:
+        """Frames into a buffer are those of all channels; `frames` may have been left between two."""
+        cdef Py_ssize_t least = <Py_ssize_t>self.processor.frame_samples * self.processor.n_channels
+        if out.len // 2 < least:
+            raise ValueError(f"out has room for {out.len // 2} samples, one frame takes {least}")
+        if self.processor.next_channel:
+            raise StateError(
+                f"frames were taken up to channel {self.processor.next_channel} of {self.processor.n_channels}; "
+                "take the others of the same time first"
+            )
+        return 0
+
+    def read_into(self, out, now=None):
+        """Write the frames that are due into ``out``, each once.
+
+        Parameters
+        ----------
+        out : writable buffer of int16, or of octets
+            Frames are written one behind the other, in order of time, then channel: for full frames the shape is
+            ``(n_frames, n_channels, frame_samples)``.  Only whole frames are written, for all channels; what does
+            not fit waits for the next call.  Borrowed for the call.
+        now : float, optional
+            Seconds, on the clock of `push`; without it only what is ready already is written.
+
+        Returns
+        -------
+        int
+            Samples per channel that have been written.
+
+        Raises
+        ------
+        StateError
+            If frames of some channels have been taken from `frames`, and those of others for the same time not.
+        TypeError, ValueError
+            If ``out`` is no writable buffer of int16, or too small for a frame of all channels.
+
+        Notes
+        -----
+        The same samples as ``Frame.pcm``.  Verdict and level of the last frame are in `silent` and `level_dbov`.
+        """
+        cdef Py_buffer view
+        cdef Py_ssize_t n
+        self._check_free()
+        borrow_samples_into(out, &view, "out")
+        try:
+            self._check_out(&view)
+            if now is not None:
+                self._release(now)
+            n = self._read_into(<int16_t *>view.buf, view.len // 2)
+        finally:
+            PyBuffer_Release(&view)
+        if n < 0:
+            raise MemoryError()
+        return n
 
     def frames(self, double now):
         """Iterate over the frames that are due, each once, in order of time, then channel.
@@ -564,18 +904,17 @@ cdef class Receiver:
         now : float
             Seconds, on the clock of `push`.
 
-        Yields
-        ------
-        Frame
+        Returns
+        -------
+        FrameIterator
+            Of `Frame`.  What is not taken from it waits for the next call.
         """
-        cdef Frame frame
-        self.jitter.release(now)
-        self._place()
-        while True:
-            frame = self._next_frame()
-            if frame is None:
-                return
-            yield frame
+        cdef FrameIterator iterator
+        self._check_free()
+        self._release(now)
+        iterator = FrameIterator.__new__(FrameIterator)
+        iterator.receiver = self
+        return iterator
 
     def holes(self):
         """Holes found since the last call, oldest first.
@@ -583,6 +922,7 @@ cdef class Receiver:
         At most 64 wait; when nobody takes them the oldest give way.  A hole that is still growing is told in
         pieces.
         """
+        self._check_free()
         cdef list found = []
         cdef HoleRecord *record
         while self.n_holes_taken < self.n_holes:
@@ -629,12 +969,41 @@ cdef class Receiver:
         return self.processor.n_out
 
     @property
+    def silent(self):
+        """Whether the last frame handed out was silent, in every channel; True before the first."""
+        cdef Channel channel
+        for channel in self.processor.channels:
+            if not channel.silence.silent:
+                return False
+        return True
+
+    @property
+    def level_dbov(self):
+        """Level of the last frame handed out, of its loudest channel; minus infinity before the first."""
+        return max([(<Channel>channel).silence.level_dbov for channel in self.processor.channels])
+
+    @property
     def last_refusal(self):
         """What was wrong with the packet refused last: what, where, how much; None when there was none."""
-        return self.refusal
+        if self.refusal == NOT_REFUSED:
+            return None
+        if self.refusal == REFUSED_TOLD:
+            return self.refused_told
+        if self.refusal == REFUSED_SHORT:
+            return f"packet has {self.refused_size} octets, less than the {self.layout} header"
+        packet = f"packet {self.refused_number}"
+        if self.refusal == REFUSED_BARE:
+            return f"{packet} has a header and no audio"
+        if self.refusal == REFUSED_SUSPECT:
+            return f"{packet} is far from the sequence, and no other has confirmed it yet"
+        audio = f"{packet} has {self.refused_size} octets of audio"
+        if self.refusal == REFUSED_PART:
+            return f"{audio}, one sample takes {self.processor.block_octets}"
+        return f"{audio}, more than {self.jitter.max_payload_octets}"
 
     def stats(self):
         """Counters since the start, as `gcmedia.types.Stats`."""
+        self._check_free()
         stats = self.jitter.stats()
         malformed = {
             reason: count

@@ -48,11 +48,19 @@ cdef class SequenceValidator:
 
     cdef Outcome push_number(self, uint32_t number, int evidence) noexcept nogil
     cdef void forget_first(self) noexcept nogil
-    cdef int64_t expected(self) noexcept nogil
-    cdef int64_t lost(self) noexcept nogil
     cdef void _mark(self, int64_t extended) noexcept nogil
     cdef bint _is_marked(self, int64_t extended) noexcept nogil
     cdef void _advance(self, int64_t n) noexcept nogil
     cdef void _begin(self, uint32_t number) noexcept nogil
     cdef Outcome _accept(self, uint32_t number) noexcept nogil
     cdef Outcome _confirm(self, uint32_t number) noexcept nogil
+
+
+# Inline, as they are asked for with every packet.
+
+cdef inline int64_t expected_of(SequenceValidator validator) noexcept nogil:
+    return validator.expected_before + (validator.highest - validator.base + 1 if validator.started else 0)
+
+
+cdef inline int64_t lost_of(SequenceValidator validator) noexcept nogil:
+    return expected_of(validator) - (validator.received - validator.duplicates - validator.refused)

@@ -208,12 +208,6 @@ cdef class SequenceValidator:
         self.expected_before -= 1
         self.resets -= 1
 
-    cdef int64_t expected(self) noexcept nogil:
-        return self.expected_before + (self.highest - self.base + 1 if self.started else 0)
-
-    cdef int64_t lost(self) noexcept nogil:
-        return self.expected() - (self.received - self.duplicates - self.refused)
-
     def push(self, unsigned int sequence_number):
         """Judge the next sequence number.
 
@@ -240,8 +234,8 @@ cdef class SequenceValidator:
         """Counters since the start, as `gcmedia.types.SequenceStats`."""
         return SequenceStats(
             received=self.received,
-            expected=self.expected(),
-            lost=self.lost(),
+            expected=expected_of(self),
+            lost=lost_of(self),
             duplicate=self.duplicates,
             late=self.late,
             refused=self.refused,

@@ -17,6 +17,10 @@ cdef double LEAST_THRESHOLD = 1.0 / 32768.0     # one step of int16; under it on
 cdef double FULL_SCALE_RMS = sqrt(0.5)          # of a full-scale sine
 
 
+cdef double level_from(int64_t squares, Py_ssize_t n_samples) noexcept nogil:
+    return 10.0 * log10(<double>squares / n_samples / 1073741824.0) if squares else -INFINITY
+
+
 @cython.final
 cdef class SilenceDetector:
     """Tell silence from speech, one frame at a time.
@@ -74,8 +78,8 @@ cdef class SilenceDetector:
         cdef int64_t squares = sum_of_squares(pcm, n_samples)
         cdef int64_t amount = squares if self._squares else sum_of_magnitudes(pcm, n_samples)
         cdef double border
-        self.level_dbov = 10.0 * log10(<double>squares / n_samples / 1073741824.0) if squares else -INFINITY
-
+        self.last_squares = squares
+        self.last_samples = n_samples
         if self._n_frames == self._window_frames:
             self._total -= self._sums[self._next]
             self._total_samples -= self._lengths[self._next]
@@ -97,6 +101,10 @@ cdef class SilenceDetector:
             self._speaking = False
         self.silent = not self._speaking
         return self.silent
+
+    @property
+    def level_dbov(self):
+        return level_from(self.last_squares, self.last_samples)
 
     def push(self, pcm):
         """Take the next frame and say whether the stream is silent now.
@@ -121,7 +129,7 @@ cdef class SilenceDetector:
             self.push_frame(<const int16_t *>view.buf, view.len // 2)
         else:
             self.silent = True
-            self.level_dbov = -INFINITY
+            self.last_squares = 0
         PyBuffer_Release(&view)
         return self.silent
 
@@ -172,7 +180,7 @@ cdef class SilenceDetector:
 
     def reset(self):
         """Forget the stream; settings and calibration stay."""
-        self.level_dbov = -INFINITY
+        self.last_squares = 0
         self.silent = True
         self._speaking = False
         self._hangover_left = 0

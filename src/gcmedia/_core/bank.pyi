@@ -1,0 +1,23 @@
+from typing import Any, Self, final
+
+from .buffer import _Readable
+from .receiver import Receiver
+
+@final
+class ReceiverBank:
+    @property
+    def n_threads(self) -> int: ...
+    def __new__(cls, n: int, *, threads: int = 1, **settings: Any) -> Self: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Receiver: ...
+    def push(
+        self,
+        indices: _Readable,
+        buffer: _Readable,
+        offsets: _Readable,
+        now: float,
+        out: _Readable | None = None,
+        counts: _Readable | None = None,
+    ) -> None: ...
+    def read(self, now: float, out: _Readable, counts: _Readable) -> None: ...
+    def _share(self, share: int) -> int: ...
