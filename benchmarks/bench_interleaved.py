@@ -1,0 +1,57 @@
+"""How much more does a packet cost when thousands of calls take turns, each with its state out of the cache?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import workloads
+
+import gcmedia
+
+ROUNDS = 40
+PACKETS = 3000  # a round
+
+
+@pytest.fixture(params=[1, 300, 3000], ids=lambda n: f"{n} calls")
+def n_calls(request: pytest.FixtureRequest, benchmark: Any) -> int:
+    benchmark.group = "calls taking turns"
+    return int(request.param)
+
+
+def take_turns(benchmark: Any, n_calls: int, make: Callable[[], gcmedia.Receiver]) -> None:
+    """Push the next packet into every call and take its frames; the same packets for all, calls in random order."""
+    receivers = [make() for _ in range(n_calls)]
+    random.Random(workloads.SEED).shuffle(receivers)
+    turns = PACKETS // n_calls
+    packets = iter(workloads.in_order((ROUNDS + 10) * turns))
+    out: list[Any] = []
+
+    def run(batch: list[bytes]) -> None:
+        taken = 0
+        for packet in batch:
+            for receiver in receivers:
+                receiver.push(packet, 0.0)
+                for _ in receiver.frames(0.0):
+                    taken += 1
+        out.append(taken)
+
+    def setup() -> tuple[tuple[list[bytes]], dict[str, Any]]:
+        return ([next(packets) for _ in range(turns)],), {}
+
+    for _ in range(10):  # until the buffers are full and every packet gives a frame
+        run(*setup()[0])
+    out.clear()
+    benchmark.extra_info["calls"] = PACKETS
+    benchmark.pedantic(run, setup=setup, rounds=ROUNDS)
+    assert out == [PACKETS] * ROUNDS
+
+
+def test_gcmedia(benchmark: Any, n_calls: int) -> None:
+    take_turns(benchmark, n_calls, gcmedia.Receiver)
+
+
+def test_gcmedia_gate(benchmark: Any, n_calls: int) -> None:
+    take_turns(benchmark, n_calls, lambda: gcmedia.Receiver(gate=gcmedia.GateConfig()))
