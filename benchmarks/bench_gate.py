@@ -39,12 +39,19 @@ def quieter(process: Callable[[bytes], Any], noise_frames: list[bytes], least_db
 
 @pytest.fixture
 def gate(benchmark: Any, pcm_frames: list[bytes], noise_frames: list[bytes]) -> Callable[..., None]:
-    def time(make: Callable[[], Callable[[bytes], Any]], least_db: float = 6.0) -> None:
-        assert quieter(make(), noise_frames, least_db)
+    def time(
+        make: Callable[[], Callable[[bytes], Any]],
+        least_db: float = 6.0,
+        prepare: Callable[[bytes], bytes] = bytes,
+        restore: Callable[[Any], bytes] = bytes,
+    ) -> None:
         process = make()
+        assert quieter(lambda frame: restore(process(prepare(frame))), noise_frames, least_db)
+        process = make()
+        frames = [prepare(frame) for frame in pcm_frames]
 
         def run() -> None:
-            for frame in pcm_frames:
+            for frame in frames:
                 process(frame)
 
         benchmark.extra_info["calls"] = len(pcm_frames)
@@ -80,17 +87,14 @@ def test_webrtc_noise_gain(gate: Any, benchmark: Any) -> None:
     benchmark.extra_info["note"] = "two calls of 10 ms; takes 16 kHz only, resampling not counted"
 
     def make() -> Callable[[bytes], Any]:
-        processor = webrtc.AudioProcessor(0, 2)
+        process = webrtc.AudioProcessor(0, 2).Process10ms
+        return lambda wide: (process(wide[:320]).audio, process(wide[320:]).audio)
 
-        def process(pcm: bytes) -> bytes:
-            # The same number of calls and milliseconds at twice the rate: each sample stands for two.
-            wide = np.repeat(np.frombuffer(pcm, np.int16), 2).tobytes()
-            heard = processor.Process10ms(wide[:320]).audio + processor.Process10ms(wide[320:]).audio
-            return np.frombuffer(heard, np.int16)[::2].tobytes()
-
-        return process
-
-    gate(make)
+    gate(
+        make,
+        prepare=lambda pcm: np.repeat(np.frombuffer(pcm, np.int16), 2).tobytes(),
+        restore=lambda halves: np.frombuffer(b"".join(halves), np.int16)[::2].tobytes(),
+    )
 
 
 def test_numpy(gate: Any, benchmark: Any) -> None:

@@ -45,5 +45,6 @@ def test_numpy(thousand: Any, pcm_frame: bytes) -> None:
 
 def test_webrtcvad(thousand: Any, benchmark: Any, pcm_frame: bytes) -> None:
     vad = peers.load("webrtcvad").Vad(3)
+    benchmark.extra_info["reference"] = True
     benchmark.extra_info["note"] = "more work: speech or not, from band energies; for reference"
     assert thousand(lambda frame: vad.is_speech(frame, 8000), pcm_frame) in (True, False)

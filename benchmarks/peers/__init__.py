@@ -7,9 +7,7 @@ import shutil
 import subprocess
 import warnings
 from importlib import metadata
-from typing import Any
-
-import pytest
+from typing import Any, NoReturn
 
 #: Module to distribution; the standard library has audioop up to 3.12, audioop-lts from 3.13.
 MODULES = {
@@ -24,6 +22,13 @@ MODULES = {
 PROGRAMS = {"node": "node", "gstreamer": "gst-launch-1.0"}
 
 
+def skip(reason: str) -> NoReturn:
+    """End the benchmark, its peer being absent."""
+    import pytest  # here, so that what is run under valgrind does without it
+
+    pytest.skip(reason)
+
+
 def load(module: str) -> Any:
     """Import a peer, or skip the benchmark."""
     with warnings.catch_warnings():
@@ -31,14 +36,14 @@ def load(module: str) -> Any:
         try:
             return importlib.import_module(module)
         except ImportError as problem:
-            pytest.skip(f"{module} is absent: {problem}")
+            skip(f"{module} is absent: {problem}")
 
 
 def program(peer: str) -> str:
     """Path of a peer's program, or skip the benchmark."""
     path = shutil.which(PROGRAMS[peer])
     if path is None:
-        pytest.skip(f"{peer} is absent: no {PROGRAMS[peer]} on PATH")
+        skip(f"{peer} is absent: no {PROGRAMS[peer]} on PATH")
     return path
 
 
@@ -48,7 +53,7 @@ def version_of(peer: str) -> str | None:
         path = shutil.which(PROGRAMS[peer])
         if path is None:
             return None
-        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)  # noqa: S603
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
         return told.stdout.splitlines()[0].split()[-1].removeprefix("v")
     try:
         with warnings.catch_warnings():

@@ -6,7 +6,8 @@ It does no more than it must: no statistics but counts, no timeline across resta
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from struct import Struct
+from typing import Any
 
 import numpy as np
 
@@ -18,22 +19,16 @@ SILENT = 0.01 * 32768  # rms
 Process = Callable[[bytes], Any]
 
 
-class Block(NamedTuple):
-    position: int
-    pcm: Any  # numpy array of int16
-    silent: bool
-    concealed: bool
+Block = tuple[int, Any, bool, bool]  # position, samples as bytes or array, silent, concealed
 
 
 class Composition:
-    """Order, decode and measure the packets of one stream; `process` works on each frame of int16 in bytes."""
+    """Order, decode and measure the packets of one stream; `process` cleans each frame, int16 in bytes."""
 
     def __init__(self, process: Process | None = None) -> None:
-        import struct
-
         audioop = load("audioop")
         self.decode, self.rms = audioop.ulaw2lin, audioop.rms
-        self.header = struct.Struct("<I4xq").unpack_from
+        self.header = Struct("<I4xq").unpack_from
         self.process = process
         self.waiting: dict[int, bytes] = {}
         self.next = self.newest = -1
@@ -42,10 +37,11 @@ class Composition:
 
     def push(self, packet: bytes) -> list[Block]:
         number, _timestamp = self.header(packet)
-        if self.next < 0:
-            self.next = number
+        following = self.next
+        if following < 0:
+            following = self.next = number
             self.newest = number - 1
-        if number < self.next:
+        if number < following:
             self.late += 1
             return []
         waiting = self.waiting
@@ -63,17 +59,17 @@ class Composition:
     def release(self) -> Block:
         packet = self.waiting.pop(self.next, None)
         self.next += 1
-        concealed = packet is None
         if packet is None:
             self.lost += 1
             pcm = bytes(320)
         else:
             pcm = self.decode(packet[HEADER_SIZE:], 2)
         silent = self.rms(pcm, 2) < SILENT
-        samples = np.frombuffer(pcm if self.process is None else self.process(pcm), np.int16)
-        block = Block(self.position, samples, silent, concealed)
-        self.position += 160
-        return block
+        if self.process is not None:
+            pcm = self.process(pcm)
+        position = self.position
+        self.position = position + 160
+        return position, pcm, silent, packet is None
 
     def flush(self) -> list[Block]:
         return [self.release() for _ in range(self.newest - self.next + 1)]

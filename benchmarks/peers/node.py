@@ -24,7 +24,7 @@ def buffering(packets: list[bytes], rounds: int = 30) -> dict[str, Any]:
             for packet in packets:
                 file.write(struct.pack("<I", len(packet)) + packet)
             file.flush()
-            done = subprocess.run(  # noqa: S603
+            done = subprocess.run(
                 [node, str(SCRIPT), file.name, str(rounds)], capture_output=True, text=True, check=True, timeout=120
             )
         _told[key] = json.loads(done.stdout)
