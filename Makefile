@@ -15,13 +15,14 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 CORE := $(wildcard src/gcmedia/_core/*.pyx src/gcmedia/_core/*.pxd src/gcmedia/_core/*.h src/gcmedia/_core/kernels/*)
 SANITIZE_CC ?= gcc
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-all bench bench-gate fuzz lint format sanitize wheel check-wheel clean FORCE
+.PHONY: help build demo test test-all bench bench-gate fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@sed -n '3,8s/^#  / /p' $(MAKEFILE_LIST)
 
 # Set-up: the environment, made anew for another interpreter, and its packages.
@@ -80,7 +81,7 @@ bench-gate: build $(VENV)/.peers ## fail when gcmedia has lost its lead over a p
 fuzz: build ## push malformed packets for FUZZ_SECONDS (60); findings go to out/fuzz/
 	@$(RUN) -m pip install -qq --only-binary=:all: "atheris>=3" 2>/dev/null || echo "atheris is absent: plain mutation instead"
 	@mkdir -p out/fuzz
-	$(RUN) tests/fuzz/fuzz_packets.py $(or $(FUZZ_SECONDS),60)
+	$(RUN) tests/fuzz/fuzz_packets.py $(FUZZ_SECONDS)
 
 lint: build ## ruff, mypy --strict, stubtest, cython-lint, the import direction
 	$(BIN)/ruff check
@@ -96,12 +97,17 @@ format: build ## let ruff lay out the Python files
 
 # A tree of its own, so the build in place is left alone.  Leaks are not looked for, as CPython keeps memory at exit;
 # --capture=sys, or pytest would keep what the sanitizers have to say.
-sanitize: export GCMEDIA_DEBUG = 1
-sanitize: build/sanitize/.core ## run the core's tests under AddressSanitizer and UBSan, bounds checks on
-	LD_PRELOAD="$(foreach lib,libasan.so libubsan.so libstdc++.so.6,$(shell $(SANITIZE_CC) -print-file-name=$(lib)))" \
+SANITIZED = LD_PRELOAD="$(foreach lib,libasan.so libubsan.so libstdc++.so.6,$(shell $(SANITIZE_CC) -print-file-name=$(lib)))" \
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib GCMEDIA_EXPECT=build/sanitize/lib \
+	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib GCMEDIA_EXPECT=build/sanitize/lib
+sanitize fuzz-sanitize: export GCMEDIA_DEBUG = 1
+sanitize: build/sanitize/.core ## run the core's tests under AddressSanitizer and UBSan, bounds checks on
+	$(SANITIZED) \
 		$(RUN) -m pytest --capture=sys -m "not slow" tests/core $(TEST_ARGS)
+
+fuzz-sanitize: build/sanitize/.core ## make fuzz under the sanitizers, by plain mutation
+	@mkdir -p out/fuzz
+	$(SANITIZED) $(RUN) tests/fuzz/fuzz_packets.py --plain $(FUZZ_SECONDS)
 
 build/sanitize/.core: $(VENV)/.packages $(CORE) $(shell find src/gcmedia -name '*.py')
 	@echo "compiling the core with sanitizers"

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import peers
 import pytest
-from peers.composition import numpy_compressor
-from peers.filters import AvFilter
 
 import gcmedia
+import peers
+from peers.composition import numpy_compressor
+from peers.filters import AvFilter
 
 pytestmark = pytest.mark.benchmark(group="compressor, 20 ms")
 

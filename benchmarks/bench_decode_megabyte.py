@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import peers
 import pytest
 
 import gcmedia
+import peers
 
 DECODE = {"ulaw": gcmedia.ulaw_decode, "alaw": gcmedia.alaw_decode}
 AUDIOOP = {"ulaw": "ulaw2lin", "alaw": "alaw2lin"}

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import peers
 import pytest
+
+import gcmedia
+import peers
 import workloads
 from peers.composition import NumpyGate
 from peers.filters import AvFilter
-
-import gcmedia
 
 pytestmark = pytest.mark.benchmark(group="noise gate, 20 ms")
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import workloads
 
 import gcmedia
+import workloads
 
 ROUNDS = 40
 PACKETS = 3000  # a round

@@ -8,12 +8,12 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-import peers
 import pytest
-import workloads
-from peers.node import buffering
 
 import gcmedia
+import peers
+import workloads
+from peers.node import buffering
 
 
 @pytest.fixture(params=["in order", "1 % lost, twice, late"])
@@ -55,7 +55,7 @@ def test_gcmedia(stream: Any, benchmark: Any, arrived: list[bytes]) -> None:
 
 
 def test_gcmedia_receiver(stream: Any, benchmark: Any, arrived: list[bytes]) -> None:
-    """`Receiver.push` alone: header, sequence and jitter in one call; frames are not taken, so some are decoded ahead."""
+    """`Receiver.push` alone: header, sequence and jitter in one call; untaken frames are decoded ahead."""
     items = list(zip(arrived, workloads.arrivals(len(arrived)), strict=True))
 
     def run(receiver: gcmedia.Receiver) -> gcmedia.Receiver:

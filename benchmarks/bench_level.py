@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-import peers
 import pytest
 
 import gcmedia
+import peers
 
 pytestmark = pytest.mark.benchmark(group="level of 20 ms")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-import peers
 import pytest
+
+import gcmedia
+import peers
 import workloads
 from peers.composition import Composition
 from peers.gstreamer import path_ns
 from peers.node import buffering
-
-import gcmedia
 
 
 @pytest.fixture(params=["in order", "1 % lost, twice, late"])

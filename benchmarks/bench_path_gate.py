@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import peers
 import pytest
+
+import gcmedia
+import peers
 import workloads
 from peers.composition import Composition, NumpyGate
 from peers.node import buffering
-
-import gcmedia
 
 GROUP = "whole path with a gate"
 pytestmark = pytest.mark.benchmark(group=GROUP)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import workloads
 
 import gcmedia
+import workloads
 from gcmedia._core import cpu
 
 

@@ -14,10 +14,9 @@ import json
 import sys
 from typing import Any
 
+import gcmedia
 import report
 from run import HERE, benchmark
-
-import gcmedia
 
 FLOORS = HERE / "floors.json"
 SHORT = ["--benchmark-max-time=0.08", "--benchmark-min-rounds=5", "-k", "not node and not gstreamer and not set"]

@@ -60,7 +60,11 @@ def times(results: list[dict[str, Any]]) -> Groups:
             bool(extra.get("reference")),
             extra.get("octets", 0),
         )
-    return {group: dict(sorted(rows.items(), key=lambda row: row[1].median)) for group, rows in groups.items()}
+    ranks = {group: [group.startswith(word) for word in ORDER] for group in groups}
+    return {
+        group: dict(sorted(groups[group].items(), key=lambda row: row[1].median))
+        for group in sorted(groups, key=lambda group: (ranks[group] + [True]).index(True))
+    }
 
 
 def best_peer(rows: dict[str, Time], key: Callable[[Time], float] = lambda row: row.median) -> Time | None:
@@ -119,6 +123,7 @@ REACH = (
         at_most_times=("gcmedia [1 calls]", 1.8),
     ),
 )
+ORDER = ("ulaw", "alaw", "level", "jitter", "whole path", "calls", "noise gate", "compressor")  # other groups follow
 MEMORY_REACH_KIB, TOUCHED_REACH_KIB = 24, 8
 
 

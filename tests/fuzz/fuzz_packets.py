@@ -1,9 +1,11 @@
 """Drive a receiver with whatever octets say, and hold it to its promises.
 
-    python tests/fuzz/fuzz_packets.py [SECONDS [FINDING...]]
+    python tests/fuzz/fuzz_packets.py [--plain] [SECONDS]
+    python tests/fuzz/fuzz_packets.py FINDING...
 
 The octets are a program: two of settings, then operations (`OPERATIONS`).  Guided by libFuzzer where atheris is
-installed, by plain mutation otherwise; what is found goes to ``out/fuzz/``.  With FINDING files it runs those once.
+installed, by plain mutation otherwise or with ``--plain``; what is found goes to ``out/fuzz/``, and after a crash the
+program that ran is in ``out/fuzz/running``.  With FINDING files it runs those.
 
 Held after every program: nothing is raised but what is documented; every packet is counted once; frames follow one
 another without a step and make up the timeline; a batch gives what its packets give one by one.
@@ -157,12 +159,12 @@ class Run:
         """Whatever can be asked, is."""
         self.settle()
         holes = self.receiver.holes()
-        assert holes == self.twin.holes()
+        assert holes == (other := self.twin.holes()), f"a batch has holes of its own: {holes} and {other}"
         assert all(hole.n_samples > 0 and hole.cause for hole in holes)
         asked = self.program.signed(8)
         place = self.receiver.position_at(asked)
-        assert place == self.twin.position_at(asked)
-        assert place is None or place >= 0
+        assert place == self.twin.position_at(asked), asked
+        assert place is None or place >= 0, f"position_at({asked}) is {place}"
         self.account()
 
     def control(self) -> None:
@@ -355,6 +357,7 @@ def by_mutation(seconds: float, seed: int) -> int:
     while time.monotonic() < end:
         program = programs[runs] if runs < len(programs) else mutate(rng.choice(programs), programs, rng)
         runs += 1
+        (OUT / "running").write_bytes(program)
         try:
             new = features(run(program)) - seen
         except Exception as problem:
@@ -369,6 +372,7 @@ def by_mutation(seconds: float, seed: int) -> int:
         if new:
             seen |= new
             programs.append(program)
+    (OUT / "running").unlink(missing_ok=True)
     print(f"{runs} programs, {len(seen)} features, {len(findings)} findings, seed {seed}")
     return len(findings)
 
@@ -395,15 +399,18 @@ def main() -> int:
         for name, program in seeds().items():
             (CORPUS / name).write_bytes(program)
         return 0
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    for path in sys.argv[2:]:
-        print(path, run(Path(path).read_bytes()))
-    if sys.argv[2:]:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--plain"]
+    if arguments and not arguments[0].isdigit():
+        for path in arguments:
+            print(path, run(Path(path).read_bytes()))
         return 0
+    seconds = int(arguments[0]) if arguments else 60
     OUT.mkdir(parents=True, exist_ok=True)
     try:
-        atheris = importlib.import_module("atheris")
+        atheris = None if "--plain" in sys.argv else importlib.import_module("atheris")
     except ImportError:
+        atheris = None
+    if atheris is None:
         return 1 if by_mutation(seconds, seed=int(time.time())) else 0
     by_atheris(atheris, seconds)
     return 0
