@@ -23,8 +23,8 @@ def law(request: pytest.FixtureRequest, benchmark: Any) -> str:
 
 
 @pytest.fixture
-def expected(law: str, codes_megabyte: bytes) -> bytes:
-    return DECODE[law](codes_megabyte)
+def expected(law: str, ulaw_megabyte: bytes) -> bytes:
+    return DECODE[law](ulaw_megabyte)
 
 
 @pytest.fixture
@@ -32,37 +32,37 @@ def table(law: str) -> Any:
     return np.frombuffer(DECODE[law](bytes(range(256))), dtype=np.int16)
 
 
-def test_gcmedia(benchmark: Any, law: str, codes_megabyte: bytes, expected: bytes) -> None:
+def test_gcmedia(benchmark: Any, law: str, ulaw_megabyte: bytes, expected: bytes) -> None:
     out = bytearray(len(expected))
-    assert benchmark(DECODE[law], codes_megabyte, out) == expected
+    assert benchmark(DECODE[law], ulaw_megabyte, out) == expected
 
 
-def test_gcmedia_set(benchmark: Any, law: str, codes_megabyte: bytes, expected: bytes, kernels: str) -> None:
+def test_gcmedia_set(benchmark: Any, law: str, ulaw_megabyte: bytes, expected: bytes, kernels: str) -> None:
     out = bytearray(len(expected))
-    assert benchmark(DECODE[law], codes_megabyte, out) == expected
+    assert benchmark(DECODE[law], ulaw_megabyte, out) == expected
 
 
-def test_gcmedia_to_bytes(benchmark: Any, law: str, codes_megabyte: bytes, expected: bytes) -> None:
-    assert benchmark(DECODE[law], codes_megabyte) == expected
+def test_gcmedia_to_bytes(benchmark: Any, law: str, ulaw_megabyte: bytes, expected: bytes) -> None:
+    assert benchmark(DECODE[law], ulaw_megabyte) == expected
 
 
-def test_audioop(benchmark: Any, law: str, codes_megabyte: bytes, expected: bytes) -> None:
+def test_audioop(benchmark: Any, law: str, ulaw_megabyte: bytes, expected: bytes) -> None:
     decode = getattr(peers.load("audioop"), AUDIOOP[law])
     benchmark.extra_info["note"] = "to bytes: it has no form that writes into a buffer"
-    assert benchmark(decode, codes_megabyte, 2) == expected
+    assert benchmark(decode, ulaw_megabyte, 2) == expected
 
 
-def test_numpy(benchmark: Any, codes_megabyte: bytes, expected: bytes, table: Any) -> None:
-    out = np.empty(len(codes_megabyte), dtype=np.int16)
-    codes = np.frombuffer(codes_megabyte, dtype=np.uint8)
+def test_numpy(benchmark: Any, ulaw_megabyte: bytes, expected: bytes, table: Any) -> None:
+    out = np.empty(len(ulaw_megabyte), dtype=np.int16)
+    codes = np.frombuffer(ulaw_megabyte, dtype=np.uint8)
     benchmark(lambda: table.take(codes, out=out, mode="clip"))
     assert out.tobytes() == expected
 
 
-def test_av(benchmark: Any, law: str, codes_megabyte: bytes, expected: bytes) -> None:
+def test_av(benchmark: Any, law: str, ulaw_megabyte: bytes, expected: bytes) -> None:
     av = peers.load("av")
     decoder = av.CodecContext.create(CODEC[law], "r")
     decoder.sample_rate, decoder.layout = 8000, "mono"
     benchmark.extra_info["note"] = "to its own frame: it has no form that writes into a buffer"
-    (frame,) = benchmark(lambda: decoder.decode(av.Packet(codes_megabyte)))
+    (frame,) = benchmark(lambda: decoder.decode(av.Packet(ulaw_megabyte)))
     assert bytes(frame.planes[0])[: len(expected)] == expected

@@ -23,8 +23,8 @@ def law(request: pytest.FixtureRequest, benchmark: Any) -> str:
 
 
 @pytest.fixture
-def expected(law: str, codes_frame: bytes) -> bytes:
-    return DECODE[law](codes_frame)
+def expected(law: str, ulaw_frame: bytes) -> bytes:
+    return DECODE[law](ulaw_frame)
 
 
 @pytest.fixture
@@ -32,33 +32,33 @@ def table(law: str) -> Any:
     return np.frombuffer(DECODE[law](bytes(range(256))), dtype=np.int16)
 
 
-def test_gcmedia(thousand: Any, law: str, codes_frame: bytes, expected: bytes) -> None:
-    assert thousand(DECODE[law], codes_frame) == expected
+def test_gcmedia(thousand: Any, law: str, ulaw_frame: bytes, expected: bytes) -> None:
+    assert thousand(DECODE[law], ulaw_frame) == expected
 
 
-def test_gcmedia_into_out(thousand: Any, law: str, codes_frame: bytes, expected: bytes) -> None:
+def test_gcmedia_into_out(thousand: Any, law: str, ulaw_frame: bytes, expected: bytes) -> None:
     out = bytearray(len(expected))
-    assert thousand(DECODE[law], codes_frame, out) == expected
+    assert thousand(DECODE[law], ulaw_frame, out) == expected
 
 
-def test_gcmedia_set(thousand: Any, law: str, codes_frame: bytes, expected: bytes, kernels: str) -> None:
-    assert thousand(DECODE[law], codes_frame) == expected
+def test_gcmedia_set(thousand: Any, law: str, ulaw_frame: bytes, expected: bytes, kernels: str) -> None:
+    assert thousand(DECODE[law], ulaw_frame) == expected
 
 
-def test_audioop(thousand: Any, law: str, codes_frame: bytes, expected: bytes) -> None:
+def test_audioop(thousand: Any, law: str, ulaw_frame: bytes, expected: bytes) -> None:
     decode = getattr(peers.load("audioop"), AUDIOOP[law])
-    assert thousand(decode, codes_frame, 2) == expected
+    assert thousand(decode, ulaw_frame, 2) == expected
 
 
-def test_numpy(thousand: Any, codes_frame: bytes, expected: bytes, table: Any) -> None:
-    pcm = thousand(lambda frame: table.take(np.frombuffer(frame, dtype=np.uint8)), codes_frame)
+def test_numpy(thousand: Any, ulaw_frame: bytes, expected: bytes, table: Any) -> None:
+    pcm = thousand(lambda frame: table.take(np.frombuffer(frame, dtype=np.uint8)), ulaw_frame)
     assert pcm.tobytes() == expected
 
 
-def test_av(thousand: Any, law: str, codes_frame: bytes, expected: bytes) -> None:
+def test_av(thousand: Any, law: str, ulaw_frame: bytes, expected: bytes) -> None:
     av = peers.load("av")
     decoder = av.CodecContext.create(CODEC[law], "r")
     decoder.sample_rate, decoder.layout = 8000, "mono"
-    (frame,) = thousand(lambda packet: decoder.decode(av.Packet(packet)), codes_frame)
+    (frame,) = thousand(lambda packet: decoder.decode(av.Packet(packet)), ulaw_frame)
     assert bytes(frame.planes[0])[: len(expected)] == expected
-    assert frame.samples == len(codes_frame)
+    assert frame.samples == len(ulaw_frame)

@@ -21,15 +21,24 @@ def n_calls(request: pytest.FixtureRequest, benchmark: Any) -> int:
     return int(request.param)
 
 
-def take_turns(benchmark: Any, n_calls: int, make: Callable[[], gcmedia.Receiver]) -> None:
+def take_turns(benchmark: Any, n_calls: int, make: Callable[[], gcmedia.Receiver], into: bool = False) -> None:
     """Push the next packet into every call and take its frames; the same packets for all, calls in random order."""
     receivers = [make() for _ in range(n_calls)]
     random.Random(workloads.SEED).shuffle(receivers)
     turns = PACKETS // n_calls
     packets = iter(workloads.in_order((ROUNDS + 10) * turns))
-    out: list[Any] = []
+    out: list[int] = []
+    buffer = bytearray(20 * 2 * workloads.FRAME)
+    pushes: list[Any] = [getattr(receiver, "push_into", None) for receiver in receivers]
 
-    def run(batch: list[bytes]) -> None:
+    def run_into(batch: list[bytes]) -> None:
+        samples = 0
+        for packet in batch:
+            for push in pushes:
+                samples += push(packet, 0.0, buffer)
+        out.append(samples // workloads.FRAME)
+
+    def run_frames(batch: list[bytes]) -> None:
         taken = 0
         for packet in batch:
             for receiver in receivers:
@@ -37,6 +46,8 @@ def take_turns(benchmark: Any, n_calls: int, make: Callable[[], gcmedia.Receiver
                 for _ in receiver.frames(0.0):
                     taken += 1
         out.append(taken)
+
+    run = run_into if into else run_frames
 
     def setup() -> tuple[tuple[list[bytes]], dict[str, Any]]:
         return ([next(packets) for _ in range(turns)],), {}
@@ -51,6 +62,12 @@ def take_turns(benchmark: Any, n_calls: int, make: Callable[[], gcmedia.Receiver
 
 def test_gcmedia(benchmark: Any, n_calls: int) -> None:
     take_turns(benchmark, n_calls, gcmedia.Receiver)
+
+
+def test_gcmedia_into_out(benchmark: Any, n_calls: int) -> None:
+    if not hasattr(gcmedia.Receiver, "push_into"):
+        pytest.skip("this gcmedia has no Receiver.push_into")
+    take_turns(benchmark, n_calls, gcmedia.Receiver, into=True)
 
 
 def test_gcmedia_gate(benchmark: Any, n_calls: int) -> None:

@@ -59,6 +59,30 @@ def test_gcmedia(stream: Any, benchmark: Any, arrived: list[bytes], expected: in
     assert zlib.crc32(b"".join(bytes(frame.raw) for frame in out)) == expected
 
 
+def test_gcmedia_into_out(stream: Any, benchmark: Any, arrived: list[bytes], expected: int) -> None:
+    if not hasattr(gcmedia.Receiver, "push_into"):
+        pytest.skip("this gcmedia has no Receiver.push_into")
+    items = numbered(arrived)
+    out = bytearray(200 * 320)
+
+    def run(receiver: Any) -> int:
+        push, written = receiver.push_into, 0
+        for packet, now in items:
+            written += push(packet, now, out)
+        receiver.flush()
+        return written + int(receiver.read_into(out, 60.0))
+
+    written = stream(run, lambda: (gcmedia.Receiver(conceal="silence"),), len(items))
+    benchmark.extra_info["note"] = "push_into for each packet"
+
+    receiver: Any = gcmedia.Receiver(conceal="silence")
+    heard = [bytes(out[: 2 * receiver.push_into(packet, now, out)]) for packet, now in items]
+    receiver.flush()
+    heard.append(bytes(out[: 2 * receiver.read_into(out, 60.0)]))
+    assert zlib.crc32(b"".join(heard)) == expected
+    assert 2 * written == sum(map(len, heard))
+
+
 def test_gcmedia_batches(stream: Any, benchmark: Any, arrived: list[bytes], expected: int) -> None:
     """Ten packets at a time, as a socket gives them after a stall."""
     batches = [(arrived[at : at + 10], 0.02 * (at + 10)) for at in range(0, len(arrived), 10)]

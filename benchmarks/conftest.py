@@ -27,13 +27,13 @@ def pcm_frames() -> list[bytes]:
 
 
 @pytest.fixture(scope="session")
-def codes_frame() -> bytes:
+def ulaw_frame() -> bytes:
     """20 ms of G.711: 160 octets, every code as likely."""
     return random.Random(workloads.SEED).randbytes(workloads.FRAME)
 
 
 @pytest.fixture(scope="session")
-def codes_megabyte() -> bytes:
+def ulaw_megabyte() -> bytes:
     """1,000,000 octets of G.711."""
     return random.Random(workloads.SEED).randbytes(1_000_000)
 

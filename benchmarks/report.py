@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import memory
 import peers
 
 HERE = Path(__file__).parent
@@ -45,7 +46,7 @@ def times(results: list[dict[str, Any]]) -> Groups:
     groups: Groups = {}
     for result in results:
         extra = result["extra_info"]
-        unit = 1e9 / extra.get("calls", 1)
+        unit = 1e9 / extra.get("calls", extra.get("packets", 1))
         group = result["group"] or result["fullname"].split("::")[0]
         name, _, variant = result["name"].removeprefix("test_").partition("[")
         kept = [part for part in variant.rstrip("]").split("-") if part and part not in group]
@@ -235,8 +236,12 @@ def memory_rows(held: dict[str, Any]) -> list[list[str]]:
     if "absent" in held:
         return [["memory of a `Receiver`", f"≤ {MEMORY_REACH_KIB} KiB", held["absent"], "–"]]
     default = held["kib"]["default"]
-    touched = default["touched a packet, in pages"]
-    small = touched <= TOUCHED_REACH_KIB
+    lines = default.get(memory.TOUCHED)
+    pages = default["touched by a packet, in pages"]
+    if lines is None:
+        told, judged = f"{pages:.1f} KiB at most, in whole pages", "reached" if pages <= TOUCHED_REACH_KIB else "–"
+    else:
+        told, judged = f"{lines:.1f} KiB, in cache lines", verdict([lines <= TOUCHED_REACH_KIB])
     return [
         [
             "memory of a `Receiver`, default settings",
@@ -247,8 +252,8 @@ def memory_rows(held: dict[str, Any]) -> list[list[str]]:
         [
             "memory touched by a packet",
             f"≤ {TOUCHED_REACH_KIB} KiB",
-            f"{touched:.1f} KiB, counted in whole pages of 4",
-            "reached" if small else "not shown",
+            told,
+            judged,
         ],
     ]
 
