@@ -26,7 +26,8 @@ def take_turns(benchmark: Any, n_calls: int, make: Callable[[], gcmedia.Receiver
     receivers = [make() for _ in range(n_calls)]
     random.Random(workloads.SEED).shuffle(receivers)
     turns = PACKETS // n_calls
-    packets = iter(workloads.in_order((ROUNDS + 10) * turns))
+    warm_up = max(10, 80 // turns)  # rounds until every receiver has been around its ring, so no page is new
+    packets = iter(workloads.in_order((ROUNDS + warm_up) * turns))
     out: list[int] = []
     buffer = bytearray(20 * 2 * workloads.FRAME)
     pushes: list[Any] = [getattr(receiver, "push_into", None) for receiver in receivers]
@@ -52,7 +53,7 @@ def take_turns(benchmark: Any, n_calls: int, make: Callable[[], gcmedia.Receiver
     def setup() -> tuple[tuple[list[bytes]], dict[str, Any]]:
         return ([next(packets) for _ in range(turns)],), {}
 
-    for _ in range(10):  # until the buffers are full and every packet gives a frame
+    for _ in range(warm_up):
         run(*setup()[0])
     out.clear()
     benchmark.extra_info["calls"] = PACKETS
