@@ -205,17 +205,17 @@ class Run:
         return self.number.to_bytes(4, "little") + (b"" if self.packed else bytes(4)) + stamp + audio
 
     def settle(self) -> None:
-        """Give the twin its batch; an error ends a batch, so the rest follows."""
+        """Give the twin its batch; one by one while it looks for the layout, which may raise in the middle."""
         batch, self.batch = self.batch, []
-        while batch:
-            seen: list[bytes] = []
-            try:
-                self.twin.push_many((seen.append(packet) or packet for packet in batch), self.now)  # type: ignore[func-returns-value]
-            except gcmedia.FormatError:
-                self.failed[1] += 1
-            except gcmedia.StateError:
-                assert self.flushed
-            batch = batch[len(seen) :]
+        try:
+            while batch and self.twin.layout == "auto":
+                try:
+                    self.twin.push(batch.pop(0), self.now)
+                except gcmedia.FormatError:
+                    self.failed[1] += 1
+            self.twin.push_many(batch, self.now)
+        except gcmedia.StateError:
+            assert self.flushed
 
     def see(self, place: int, frame: gcmedia.Frame) -> None:
         assert frame.n_samples > 0
