@@ -181,7 +181,7 @@ class Run:
             elif kind & 7 == 3:
                 receiver.refuse("no packet")
         if kind & 7 == 4 and kind > 127:
-            self.flush(self.timestamp + kind)
+            self.flush((self.timestamp + kind + 2**63 & 2**64 - 1) - 2**63)
 
     OPERATIONS: tuple[Callable[[Run], None], ...] = (
         push_next,
