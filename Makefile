@@ -4,6 +4,7 @@
 #   VENV=.venv-3.12    where its virtual environment lives; one for each interpreter
 #   GCMEDIA_DEBUG=1    build the core with bounds checks
 #   TEST_ARGS, BENCH_ARGS, DEMO_ARGS   handed on, e.g. make test TEST_ARGS="tests/core -x"
+#   FUZZ_SECONDS=60    how long make fuzz runs
 #   SPEECH=a.wav,b.wav what the two parties of the demo say
 
 VENV ?= .venv
@@ -14,14 +15,15 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 CORE := $(wildcard src/gcmedia/_core/*.pyx src/gcmedia/_core/*.pxd src/gcmedia/_core/*.h src/gcmedia/_core/kernels/*)
 SANITIZE_CC ?= gcc
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-all bench lint format sanitize wheel check-wheel clean FORCE
+.PHONY: help build demo test test-all bench bench-gate fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@sed -n '3,7s/^#  / /p' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@sed -n '3,8s/^#  / /p' $(MAKEFILE_LIST)
 
 # Set-up: the environment, made anew for another interpreter, and its packages.
 $(VENV)/.python: FORCE
@@ -37,7 +39,7 @@ $(VENV)/.python: FORCE
 $(VENV)/.packages: $(VENV)/.python pyproject.toml setup.py
 	@echo "installing packages into $(VENV)"
 	@$(RUN) -m pip install -qq "setuptools>=77" "cython>=3.1"
-	@$(RUN) -m pip install -qq --no-build-isolation -e ".[test,lint,bench]"
+	@$(RUN) -m pip install -qq --no-build-isolation -e ".[test,lint]"
 	@touch $@
 
 # The mode of the last build: rewritten only when it differs, so that a switch of GCMEDIA_DEBUG rebuilds all.
@@ -60,9 +62,26 @@ test: build ## run the tests but the slow ones
 test-all: build ## run every test
 	$(RUN) -m pytest $(TEST_ARGS)
 
-bench: build ## run the benchmarks; BENCH_ARGS="-k g711" for some
-	$(RUN) -m pytest -o addopts="-ra --strict-markers --strict-config" -o python_files="bench_*.py" \
-		--benchmark-sort=min --benchmark-columns=min,median,iqr,rounds benchmarks $(BENCH_ARGS)
+# The rivals, each by itself, so that one without a wheel for this interpreter is only absent from the comparison.
+$(VENV)/.peers: $(VENV)/.packages
+	@echo "installing what gcmedia is compared with"
+	@$(RUN) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' \
+		| grep -v '^gcmedia' | while read -r peer; do \
+			$(RUN) -m pip install -qq --only-binary=:all: "$$peer" </dev/null 2>$(VENV)/.peer.log \
+				|| echo "absent: $$peer: $$(grep -m1 ERROR $(VENV)/.peer.log)"; \
+		done
+	@touch $@
+
+bench: build $(VENV)/.peers ## run the benchmarks, write benchmarks/RESULTS.md; BENCH_ARGS="-k level" for some, unwritten
+	$(RUN) benchmarks/run.py $(BENCH_ARGS)
+
+bench-gate: build $(VENV)/.peers ## fail when gcmedia has lost its lead over a peer (benchmarks/floors.json)
+	$(RUN) benchmarks/gate.py
+
+fuzz: build ## push malformed packets for FUZZ_SECONDS (60); findings go to out/fuzz/
+	@$(RUN) -m pip install -qq --only-binary=:all: "atheris>=3" 2>/dev/null || echo "atheris is absent: plain mutation instead"
+	@mkdir -p out/fuzz
+	$(RUN) tests/fuzz/fuzz_packets.py $(FUZZ_SECONDS)
 
 lint: build ## ruff, mypy --strict, stubtest, cython-lint, the import direction
 	$(BIN)/ruff check
@@ -78,12 +97,17 @@ format: build ## let ruff lay out the Python files
 
 # A tree of its own, so the build in place is left alone.  Leaks are not looked for, as CPython keeps memory at exit;
 # --capture=sys, or pytest would keep what the sanitizers have to say.
-sanitize: export GCMEDIA_DEBUG = 1
-sanitize: build/sanitize/.core ## run the core's tests under AddressSanitizer and UBSan, bounds checks on
-	LD_PRELOAD="$(foreach lib,libasan.so libubsan.so libstdc++.so.6,$(shell $(SANITIZE_CC) -print-file-name=$(lib)))" \
+SANITIZED = LD_PRELOAD="$(foreach lib,libasan.so libubsan.so libstdc++.so.6,$(shell $(SANITIZE_CC) -print-file-name=$(lib)))" \
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib GCMEDIA_EXPECT=build/sanitize/lib \
+	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib GCMEDIA_EXPECT=build/sanitize/lib
+sanitize fuzz-sanitize: export GCMEDIA_DEBUG = 1
+sanitize: build/sanitize/.core ## run the core's tests under AddressSanitizer and UBSan, bounds checks on
+	$(SANITIZED) \
 		$(RUN) -m pytest --capture=sys -m "not slow" tests/core $(TEST_ARGS)
+
+fuzz-sanitize: build/sanitize/.core ## make fuzz under the sanitizers, by plain mutation
+	@mkdir -p out/fuzz
+	$(SANITIZED) $(RUN) tests/fuzz/fuzz_packets.py --plain $(FUZZ_SECONDS)
 
 build/sanitize/.core: $(VENV)/.packages $(CORE) $(shell find src/gcmedia -name '*.py')
 	@echo "compiling the core with sanitizers"

@@ -1,30 +1,36 @@
-"""What does the level of a frame of 20 ms cost, and whom?
-
-A frame is timed by the thousand calls, so microseconds read as nanoseconds a call.
-"""
+"""What does it cost to tell how loud 20 ms are?"""
 
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gcmedia
+import peers
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import audioop  # the standard library's up to 3.12, audioop-lts from 3.13
-
-FRAME = "rms of 20 ms"
-MINUTE = "rms of a minute"
+pytestmark = pytest.mark.benchmark(group="level of 20 ms")
 
 
-def note(benchmark: Any, pcm: bytes) -> None:
-    benchmark.extra_info["octets"] = len(pcm)
-    benchmark.extra_info["unit"] = "one call"
+def test_gcmedia(thousand: Any, pcm_frame: bytes) -> None:
+    level = thousand(gcmedia.rms, pcm_frame)
+    assert level == pytest.approx(numpy_rms(pcm_frame), rel=1e-5)
+
+
+def test_gcmedia_set(thousand: Any, pcm_frame: bytes, kernels: str) -> None:
+    level = thousand(gcmedia.rms, pcm_frame)
+    assert level == pytest.approx(numpy_rms(pcm_frame), rel=1e-5)
+
+
+def test_gcmedia_silence_detector(thousand: Any, pcm_frame: bytes) -> None:
+    assert thousand(gcmedia.SilenceDetector().push, pcm_frame) is False
+
+
+def test_audioop(thousand: Any, pcm_frame: bytes) -> None:
+    level = thousand(peers.load("audioop").rms, pcm_frame, 2)
+    assert level == int(gcmedia.rms(pcm_frame) * 32768)
 
 
 def numpy_rms(pcm: bytes) -> float:
@@ -32,46 +38,13 @@ def numpy_rms(pcm: bytes) -> float:
     return math.sqrt(np.dot(samples, samples) / len(samples)) / 32768
 
 
-@pytest.mark.benchmark(group=FRAME)
-def test_frame_gcmedia(thousand: Any, pcm_frame: bytes) -> None:
-    level = thousand(gcmedia.rms, pcm_frame)
-    assert int(level * 32768) == audioop.rms(pcm_frame, 2)
-
-
-@pytest.mark.benchmark(group=FRAME)
-def test_frame_gcmedia_set(thousand: Any, pcm_frame: bytes, kernels: str) -> None:
-    thousand(gcmedia.rms, pcm_frame)
-
-
-@pytest.mark.benchmark(group=FRAME)
-def test_frame_audioop(thousand: Any, pcm_frame: bytes) -> None:
-    thousand(audioop.rms, pcm_frame, 2)
-
-
-@pytest.mark.benchmark(group=FRAME)
-def test_frame_numpy(thousand: Any, pcm_frame: bytes) -> None:
+def test_numpy(thousand: Any, pcm_frame: bytes) -> None:
     level = thousand(numpy_rms, pcm_frame)
     assert level == pytest.approx(gcmedia.rms(pcm_frame), rel=1e-5)
 
 
-@pytest.mark.benchmark(group=FRAME)
-def test_frame_gcmedia_silence_detector(thousand: Any, pcm_frame: bytes) -> None:
-    thousand(gcmedia.SilenceDetector().push, pcm_frame)
-
-
-@pytest.mark.benchmark(group=MINUTE)
-def test_minute_gcmedia(benchmark: Any, pcm_minute: bytes) -> None:
-    note(benchmark, pcm_minute)
-    benchmark(gcmedia.rms, pcm_minute)
-
-
-@pytest.mark.benchmark(group=MINUTE)
-def test_minute_audioop(benchmark: Any, pcm_minute: bytes) -> None:
-    note(benchmark, pcm_minute)
-    benchmark(audioop.rms, pcm_minute, 2)
-
-
-@pytest.mark.benchmark(group=MINUTE)
-def test_minute_numpy(benchmark: Any, pcm_minute: bytes) -> None:
-    note(benchmark, pcm_minute)
-    benchmark(numpy_rms, pcm_minute)
+def test_webrtcvad(thousand: Any, benchmark: Any, pcm_frame: bytes) -> None:
+    vad = peers.load("webrtcvad").Vad(3)
+    benchmark.extra_info["reference"] = True
+    benchmark.extra_info["note"] = "more work: speech or not, from band energies; for reference"
+    assert thousand(lambda frame: vad.is_speech(frame, 8000), pcm_frame) in (True, False)

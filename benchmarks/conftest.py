@@ -1,88 +1,53 @@
-"""Seeded workloads: the same octets in every run, shaped like a call."""
+"""Workloads as fixtures, and how a benchmark is timed: `thousand` for calls of nanoseconds, `stream` for packets."""
 
 from __future__ import annotations
 
-import math
 import random
-import struct
-from array import array
 from collections.abc import Callable, Iterator
-from itertools import repeat
 from typing import Any
 
 import pytest
 
 import gcmedia
+import workloads
 from gcmedia._core import cpu
-
-SAMPLE_RATE = 8000  # Hz
-FRAME = 160  # samples: 20 ms at 8 kHz
-SEED = 20240607
-
-
-def voiced(n_samples: int, seed: int = SEED) -> array[int]:
-    """Synthesise something with the levels of speech: gliding harmonics in bursts, noise at -54 dBov under them."""
-    rng = random.Random(seed)
-    samples = array("h", bytes(2 * n_samples))
-    phase = 0.0
-    for position in range(n_samples):
-        seconds = position / SAMPLE_RATE
-        loud = max(0.0, math.sin(2 * math.pi * 0.7 * seconds)) ** 0.5
-        phase += 2 * math.pi * (140 + 40 * math.sin(2 * math.pi * 0.9 * seconds)) / SAMPLE_RATE
-        tone = sum(math.sin(k * phase) / k for k in (1, 2, 3, 5, 8))
-        samples[position] = max(-32768, min(32767, round(4200 * loud * tone + rng.gauss(0, 65))))
-    return samples
-
-
-def packet(sequence_number: int, timestamp: int, payload: bytes) -> bytes:
-    """Frame ``payload`` in the ``padded16`` layout: u32 sequence number, 4 octets of padding, i64 timestamp."""
-    return struct.pack(">I4xq", sequence_number, timestamp) + payload
 
 
 @pytest.fixture(scope="session")
 def pcm_frame() -> bytes:
     """20 ms of 8 kHz int16, native order."""
-    return voiced(FRAME).tobytes()
+    return workloads.voiced(workloads.FRAME).tobytes()
 
 
 @pytest.fixture(scope="session")
-def pcm_minute() -> bytes:
-    """One minute of 8 kHz int16, native order."""
-    return voiced(60 * SAMPLE_RATE).tobytes()
+def pcm_frames() -> list[bytes]:
+    """Two seconds of speech over noise as frames of 20 ms, int16."""
+    pcm = workloads.voiced(100 * workloads.FRAME).tobytes()
+    return [pcm[at : at + 320] for at in range(0, len(pcm), 320)]
 
 
 @pytest.fixture(scope="session")
 def ulaw_frame() -> bytes:
-    """20 ms of PCMU: 160 octets, every code as likely."""
-    return random.Random(SEED).randbytes(FRAME)
+    """20 ms of G.711: 160 octets, every code as likely."""
+    return random.Random(workloads.SEED).randbytes(workloads.FRAME)
 
 
 @pytest.fixture(scope="session")
 def ulaw_megabyte() -> bytes:
-    """1,000,000 octets of PCMU."""
-    return random.Random(SEED).randbytes(1_000_000)
+    """1,000,000 octets of G.711."""
+    return random.Random(workloads.SEED).randbytes(1_000_000)
 
 
 @pytest.fixture(scope="session")
 def packets() -> list[bytes]:
     """One minute of PCMU packets in order: 3,000 of 20 ms, timestamps in milliseconds."""
-    rng = random.Random(SEED)
-    return [packet(number, 20 * number, rng.randbytes(FRAME)) for number in range(3000)]
+    return workloads.in_order()
 
 
 @pytest.fixture(scope="session")
 def rough_packets(packets: list[bytes]) -> list[bytes]:
-    """The same minute over a bad network: 2 % lost, 1 % twice, 5 % up to four places late."""
-    rng = random.Random(SEED + 1)
-    arrivals: list[tuple[float, bytes]] = []
-    for place, item in enumerate(packets):
-        if rng.random() < 0.02:
-            continue
-        arrivals.append((place + (rng.uniform(1, 4) if rng.random() < 0.05 else 0), item))
-        if rng.random() < 0.01:
-            arrivals.append((place + 0.5, item))
-    arrivals.sort(key=lambda arrival: arrival[0])
-    return [item for _, item in arrivals]
+    """The same minute over a bad network: 1 % lost, 1 % twice, 1 % up to four places late."""
+    return workloads.roughen(packets)
 
 
 @pytest.fixture(params=gcmedia.cpu_features().available)
@@ -96,20 +61,20 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def thousand(benchmark: Any) -> Callable[..., Any]:
-    """Time 1,000 plain calls in a loop, so that microseconds read as nanoseconds a call; give the last result.
+    """Time 1,000 plain calls in a loop; give the last result.
 
     For what takes some tens of nanoseconds: called one by one, as ``benchmark`` does it, each would pay as much again.
     """
 
     def time(function: Callable[..., Any], first: Any, *second: Any) -> Any:
         def one() -> Any:
-            for _ in repeat(None, 999):
+            for _ in range(999):
                 function(first)
             return function(first)
 
         def two() -> Any:
             (other,) = second
-            for _ in repeat(None, 999):
+            for _ in range(999):
                 function(first, other)
             return function(first, other)
 
@@ -117,3 +82,33 @@ def thousand(benchmark: Any) -> Callable[..., Any]:
         return benchmark(two if second else one)
 
     return time
+
+
+@pytest.fixture
+def stream(benchmark: Any) -> Callable[..., Any]:
+    """Time a function over a whole stream, a fresh object for each round; give the last result.
+
+    ``make()`` gives the arguments of ``run``, untimed; ``calls`` units are worked on in a round.
+    """
+
+    def time(run: Callable[..., Any], make: Callable[[], tuple[Any, ...]], calls: int, rounds: int = 30) -> Any:
+        benchmark.extra_info["calls"] = calls
+        return benchmark.pedantic(run, setup=lambda: (make(), {}), rounds=rounds, warmup_rounds=1)
+
+    return time
+
+
+@pytest.fixture
+def reported(benchmark: Any, request: pytest.FixtureRequest) -> Callable[[list[float], int], None]:
+    """Enter times that a peer outside Python has measured of itself, seconds a round.
+
+    The benchmark's clock must be `peers.REPORTED`, which stands still but for them.
+    """
+    from peers import REPORTED
+
+    def enter(seconds: list[float], calls: int) -> None:
+        benchmark.extra_info["calls"] = calls
+        times = iter(seconds)
+        benchmark.pedantic(lambda: REPORTED.pass_by(next(times)), rounds=len(seconds), iterations=1)
+
+    return enter

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from gcmedia.simulator.audio import read_wav, resample
-from gcmedia.simulator.encode import ulaw_encode
+from gcmedia import ulaw_encode
 
 RATE = 8000
 LEVEL_DBOV = -22.0  # nominal speech (RFC 7874 section 4), of the loud part of each line
@@ -76,7 +76,7 @@ def speak(channel: str, text: str) -> np.ndarray:
 
 def write_wav(path: Path, pcm: np.ndarray) -> None:
     """Mono mu-law WAV with the fact chunk that non-PCM files carry."""
-    octets = ulaw_encode(pcm).tobytes()
+    octets = ulaw_encode(pcm)
     layout = b"".join(
         n.to_bytes(w, "little") for n, w in ((7, 2), (1, 2), (RATE, 4), (RATE, 4), (1, 2), (8, 2), (0, 2))
     )

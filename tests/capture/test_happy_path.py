@@ -16,7 +16,7 @@ import gcmedia
 from gcmedia import CompressorConfig, FormatError, GateConfig
 from gcmedia.record.wav import read_wav
 from gcmedia.simulator import Call, Faults, Jump
-from gcmedia.simulator.encode import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
+from tests.reference.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 
 from .running import patient, run
 

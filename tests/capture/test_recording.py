@@ -22,7 +22,7 @@ from gcmedia.record.folder import FIXED_NAMES
 from gcmedia.record.timeline import Timeline
 from gcmedia.record.wav import read_wav
 from gcmedia.simulator import Call, Disconnect, Faults
-from gcmedia.simulator.encode import ulaw_decode, ulaw_encode
+from tests.reference.g711 import ulaw_decode, ulaw_encode
 
 from .conftest import ScriptedServer
 from .running import run

@@ -507,6 +507,10 @@ def test_position_of_timestamps() -> None:
     assert stream.position_at(1_000 + 25 * 20 + 700) == 25 * N + 700 * 16
     assert stream.position_at(sender.timestamp + 5_000) == sender.position + 80_000
     assert stream.position_at(0) == 0
+    far = stream.position_at(1 << 62)
+    assert far is not None
+    assert far > 10**12  # ahead, and not behind for being so far
+    assert stream.position_at(-(1 << 62)) == 0
 
 
 def test_end_of_call_closes_the_timeline() -> None:
@@ -582,6 +586,15 @@ def test_push_many_and_push_media_are_the_same_path() -> None:
         stream.flush()
     results = [[bytes(f.pcm) for f in stream.frames(1.0)] for stream in (one, many, media)]
     assert results[0] == results[1] == results[2]
+
+
+def test_a_batch_that_shows_no_layout_leaves_the_rest_with_the_caller() -> None:
+    stream = Receiver(layout="auto")
+    packets = iter([b"\xff" * 100] * 30)
+    with pytest.raises(FormatError, match="no header layout explains"):
+        stream.push_many(packets, 0.0)
+    assert len(list(packets)) == 14
+    assert stream.stats().packets_received == 16
 
 
 def test_settings_out_of_range() -> None:

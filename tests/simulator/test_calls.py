@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from gcmedia.errors import ConfigError, FormatError, StateError
 from gcmedia.simulator import Call, Simulator
 from gcmedia.simulator.audio import resample
-from gcmedia.simulator.encode import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
+from tests.reference.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 
 
 def wav(

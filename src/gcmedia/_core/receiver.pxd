@@ -124,6 +124,7 @@ cdef class Receiver:
     cdef int64_t _ready(self) noexcept nogil
     cdef int _settle_layout(self, packet, const uint8_t *octets, Py_ssize_t size, double now) except -1
     cdef void _close_with(self, int64_t n_samples) noexcept
+    cdef int64_t _samples_between(self, int64_t start, int64_t end) noexcept
 
 cdef class FrameIterator:
     cdef Receiver receiver                  # None once exhausted

@@ -368,9 +368,16 @@ cdef class Receiver:
         """
         cdef Octets[RUN] run
         cdef Py_ssize_t n = 0
-        cdef tuple held = tuple(packets)    # nobody else can take a packet out of it while the GIL is released
+        cdef tuple held
         if self.ended or self.at_work[0]:
             self._push_any(b"", now)        # raises
+        if self.layout_code == UNKNOWN:     # one by one: when they show no layout, those behind stay with the caller
+            packets = iter(packets)
+            for packet in packets:
+                self._push_any(packet, now)
+                if self.layout_code != UNKNOWN:
+                    break
+        held = tuple(packets)               # nobody else can take a packet out of it while the GIL is released
         for packet in held:
             if PyBytes_CheckExact(packet) and self.direct:
                 run[n].at = <const uint8_t *>PyBytes_AS_STRING(packet)
@@ -649,18 +656,22 @@ cdef class Receiver:
 
         The position may lie ahead of what has been received.
         """
-        cdef int64_t i, position
+        cdef int64_t i
         cdef Anchor *anchor = NULL
         if not self.has_last:
             return None
         if timestamp >= self.last_timestamp:
-            return self.last_position + llround((timestamp - self.last_timestamp) * self.samples_per_tick)
+            return self.last_position + self._samples_between(self.last_timestamp, timestamp)
         for i in range(self.n_anchors - 1, max(<int64_t>0, self.n_anchors - MAX_ANCHORS) - 1, -1):
             anchor = &self.anchors[i % MAX_ANCHORS]
             if anchor.timestamp <= timestamp:
                 break
-        position = anchor.position + llround((timestamp - anchor.timestamp) * self.samples_per_tick)
-        return max(<int64_t>0, position)
+        return max(<int64_t>0, anchor.position + self._samples_between(anchor.timestamp, timestamp))
+
+    cdef int64_t _samples_between(self, int64_t start, int64_t end) noexcept:
+        """Media time between two timestamps, held within a range that no call reaches."""
+        cdef double n_samples = (<double>end - <double>start) * self.samples_per_tick
+        return llround(min(max(n_samples, -1e15), 1e15))
 
     def pause(self):
         """From here on packets are counted as discarded; their place on the timeline is a hole of its length."""

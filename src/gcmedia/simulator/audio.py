@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.g711 import alaw_decode, ulaw_decode
 from ..errors import FormatError
-from .encode import Samples, alaw_decode, ulaw_decode
 
-__all__ = ["read_wav", "resample"]
+__all__ = ["Samples", "read_wav", "resample"]
+
+Samples = NDArray[np.int16]
 
 MAX_WAV_OCTETS = 512 * 1024 * 1024
 _PCM, _ALAW, _ULAW, _EXTENSIBLE = 1, 6, 7, 0xFFFE
@@ -91,7 +93,7 @@ def _samples(path: str | PathLike[str], body: bytes, layout: tuple[int, int, int
         if tag == _PCM:
             samples = ((octets.astype(np.int16) - 128) * 256).astype(np.int16)
         else:
-            samples = ulaw_decode(octets) if tag == _ULAW else alaw_decode(octets)
+            samples = np.frombuffer(ulaw_decode(body) if tag == _ULAW else alaw_decode(body), np.int16)
     return samples.reshape(n_samples, channels)
 
 

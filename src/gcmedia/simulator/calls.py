@@ -13,9 +13,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._core.g711 import alaw_encode, ulaw_encode
 from ..errors import ConfigError, FormatError
-from .audio import read_wav, resample
-from .encode import Samples, alaw_encode, ulaw_encode
+from .audio import Samples, read_wav, resample
 
 __all__ = ["CHANNELS", "Call", "Utterance"]
 
@@ -301,7 +301,8 @@ def _lay_side_by_side(pcm: Mapping[str, ArrayLike], packet: int) -> Samples:
 def _encode(samples: Samples, encoding: str) -> bytes:
     if encoding == "raw":
         return samples.astype("<i2").tobytes()
-    return (ulaw_encode if encoding == "pcmu" else alaw_encode)(samples).tobytes()
+    octets = samples.tobytes()  # in order of time, then channel
+    return ulaw_encode(octets) if encoding == "pcmu" else alaw_encode(octets)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""G.711 by table, for whole arrays (ITU-T G.711): what the simulator encodes its speech with."""
+"""G.711 by table, for whole arrays (ITU-T G.711): what the tests expect."""
 
 from __future__ import annotations
 

@@ -1,0 +1,135 @@
+"""How much memory do 5,000 receivers take: made, in the middle of a call, and at most while packets are pushed?
+
+Resident memory of a fresh process, from Linux's /proc.  What a packet touches is told twice.  In pages of 4 KiB that
+were referenced while each receiver took a packet: an upper bound.  And in cache lines: 1,000 receivers take turns under
+callgrind with a simulated cache of 1 MiB, too small for their state, so that every line touched of it is a miss.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import workloads
+
+RECEIVERS = 5000
+IN_TURNS = 1000  # receivers under callgrind
+LINE = 64  # octets
+TOUCHED = "touched by a packet, in cache lines"
+PROC = Path("/proc/self")
+
+
+def kib(name: str, file: str = "status") -> int:
+    """One line of /proc/self/`file`, in KiB."""
+    for line in (PROC / file).read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise LookupError(f"{name} is not in {PROC / file}")
+
+
+def step(receivers: list[Any], packet: bytes, now: float) -> int:
+    taken = 0
+    for receiver in receivers:
+        receiver.push(packet, now)
+        for _ in receiver.frames(now):
+            taken += 1
+    return taken
+
+
+def pages_touched(receivers: list[Any], packet: bytes, now: float) -> float:
+    """KiB referenced, by receiver, while each takes one packet; the interpreter's own are taken off."""
+
+    def referenced(some: list[Any]) -> int:
+        (PROC / "clear_refs").write_text("1")
+        step(some, packet, now)
+        return kib("Referenced", "smaps_rollup")
+
+    few = receivers[:10]
+    return (referenced(receivers[10:]) - referenced(few)) / (len(receivers) - 20)
+
+
+def measure_here(gated: bool) -> dict[str, float]:
+    """What this process finds; KiB for each receiver."""
+    import gcmedia
+
+    settings: dict[str, Any] = {"gate": gcmedia.GateConfig()} if gated else {}
+    packets = workloads.in_order(60)
+    step([gcmedia.Receiver(**settings) for _ in range(50)], packets[0], 0.0)  # what is made once is made now
+    gc.collect()
+    before = kib("VmRSS")
+    receivers = [gcmedia.Receiver(**settings) for _ in range(RECEIVERS)]
+    made = kib("VmRSS")
+    for place in range(25):
+        step(receivers, packets[place], 0.02 * place)
+    steady = kib("VmRSS")
+    touched = pages_touched(receivers, packets[25], 0.5)
+    (PROC / "clear_refs").write_text("5")  # the peak begins anew
+    for place in range(25, 50):
+        step(receivers, packets[place], 0.02 * place)
+    peak = kib("VmHWM")
+    for place in range(50, 60):  # nobody takes the frames: what waits is kept
+        for receiver in receivers:
+            receiver.push(packets[place], 0.02 * place)
+    waiting = kib("VmRSS")
+    return {
+        "made": (made - before) / RECEIVERS,
+        "steady": (steady - before) / RECEIVERS,
+        "peak": (peak - before) / RECEIVERS,
+        "with 200 ms not taken": (waiting - before) / RECEIVERS,
+        "touched by a packet, in pages": touched,
+    }
+
+
+def take_turns(gated: bool, turns: int) -> None:
+    """Push so many packets into each of some receivers."""
+    import gcmedia
+
+    packets = workloads.in_order(20)
+    receivers = [gcmedia.Receiver(gate=gcmedia.GateConfig() if gated else None) for _ in range(IN_TURNS)]
+    for place in range(turns):
+        step(receivers, packets[place], 0.02 * place)
+
+
+def misses(valgrind: str, name: str, turns: int) -> int:
+    """Misses of data in the simulated last-level cache, over a whole process."""
+    command = [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null", "--cache-sim=yes", "--LL=1048576,16,64"]
+    command += [sys.executable, __file__, name, str(turns)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    found = re.search(r"LLd misses:\s+([\d,]+)", done.stderr)
+    if found is None:
+        raise RuntimeError(f"callgrind told no misses: {done.stderr[-300:]!r}")
+    return int(found[1].replace(",", ""))
+
+
+def lines_touched(valgrind: str, name: str) -> float:
+    """KiB touched by a packet, in cache lines: the difference of a long and a short run, buffers full in both."""
+    few, many = 10, 14
+    packets = (many - few) * IN_TURNS
+    return (misses(valgrind, name, many) - misses(valgrind, name, few)) * LINE / 1024 / packets
+
+
+def measure() -> dict[str, Any]:
+    """KiB a receiver, default settings and with the gate, each in a process of its own."""
+    if not (PROC / "clear_refs").exists():
+        return {"absent": "it takes Linux's /proc"}
+    found: dict[str, dict[str, float]] = {}
+    valgrind = shutil.which("valgrind")
+    for name in ("default", "gate"):
+        done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=True)
+        found[name] = json.loads(done.stdout)
+        if valgrind is not None:
+            found[name][TOUCHED] = lines_touched(valgrind, name)
+    return {"receivers": RECEIVERS, "kib": found}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        take_turns(sys.argv[1] == "gate", int(sys.argv[2]))
+    else:
+        print(json.dumps(measure_here(sys.argv[1] == "gate") if len(sys.argv) > 1 else measure(), indent=2))
