@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gcmedia.simulator.audio import read_wav, resample
 from gcmedia import ulaw_encode
+from gcmedia.simulator.audio import read_wav, resample
 
 RATE = 8000
 LEVEL_DBOV = -22.0  # nominal speech (RFC 7874 section 4), of the loud part of each line

@@ -26,7 +26,7 @@ from gcmedia.record.wav import read_wav
 from gcmedia.simulator import Call, Disconnect, Faults, Simulator, Span
 
 from .conftest import ScriptedServer
-from .running import CONVERSATION, SPEED, UNHURRIED, credentials, patient
+from .running import CONVERSATION, SPEED, UNHURRIED, by_turns, credentials, patient
 from .scripts import ACK, packets, plays
 
 pytestmark = pytest.mark.anyio
@@ -196,7 +196,7 @@ async def test_004_38_several_pauses(tmp_path: Path) -> None:
 # Pause: kept for later, or for the recording only
 
 
-@pytest.mark.parametrize("overflow", OVERFLOW_POLICIES)
+@by_turns("overflow", OVERFLOW_POLICIES)
 async def test_004_38_a_buffer_of_a_bound_waits_for_resume(overflow: str, tmp_path: Path) -> None:
     """At ten times real time; the pause is longer than the buffer."""
     frames: list[Frame] = []

@@ -50,7 +50,7 @@ def positions(frames: list[Frame]) -> list[int]:
 # A hundred of them
 
 
-@pytest.mark.parametrize("restart", [False, True], ids=["running sequence", "new sequence"])
+@by_turns("restart", [False, True])
 async def test_show_6_a_call_with_100_reconnects_has_an_exact_timeline(restart: bool, tmp_path: Path) -> None:
     """At every end all tokens die with the connection: the next attempt is refused, and comes again with a new one."""
     call = Call.demo(seconds=21)
@@ -103,6 +103,7 @@ async def test_show_6_tokens_that_expire_are_renewed_before_they_do(tmp_path: Pa
 # Silence
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_003_16_a_connection_that_falls_silent_is_given_up(tmp_path: Path) -> None:
     faults = Faults(disconnects=(Disconnect(1000, "half_open", 300),))
     profile = patient(idle_timeout_s=0.5 * SPEED)
@@ -113,6 +114,7 @@ async def test_003_16_a_connection_that_falls_silent_is_given_up(tmp_path: Path)
     assert "no message within 250 s" in next(e["cause"] for e in found.call.events if e["kind"] == "reconnecting")
 
 
+@pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_003_16_a_ping_without_a_pong_tells_it_too(tmp_path: Path) -> None:
     faults = Faults(disconnects=(Disconnect(1000, "half_open", 300),))
     profile = patient(ping_interval_s=0.1 * SPEED, pong_timeout_s=0.4 * SPEED)
@@ -122,6 +124,7 @@ async def test_003_16_a_ping_without_a_pong_tells_it_too(tmp_path: Path) -> None
     assert "no pong within 200 s" in next(e["cause"] for e in found.call.events if e["kind"] == "reconnecting")
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_003_16_pings_are_sent_while_the_call_is_quiet() -> None:
     found = await run(Call.demo(seconds=1), speed=2.0, profile=patient(ping_interval_s=0.05 * SPEED))
     assert found.cloud.journal.pings > 2

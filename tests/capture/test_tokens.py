@@ -300,7 +300,7 @@ def told(error: BaseException) -> str:
     return "\n".join(texts)
 
 
-@pytest.mark.parametrize("token_in", ["header", "query"])
+@pytest.mark.parametrize(("token_in", "anyio_backend"), [("header", "asyncio"), ("query", "trio")])
 @pytest.mark.parametrize(
     ("faults", "ends_well"),
     [

@@ -18,7 +18,7 @@ from gcmedia.record.transcript import TranscriptLog
 from gcmedia.simulator import Call, Disconnect, Faults, Jump, Span, Utterance
 
 from .conftest import ScriptedServer
-from .running import UNHURRIED, Run, run
+from .running import UNHURRIED, Run, by_turns, run
 from .scripts import ACK, ENDED, Script, cuts, packets, plays, said
 
 pytestmark = pytest.mark.anyio
@@ -59,8 +59,8 @@ NETWORKS = {
 }
 
 
+@by_turns("name", NETWORKS)
 @pytest.mark.parametrize("at", ["playout", "once"])
-@pytest.mark.parametrize("name", NETWORKS)
 async def test_004_36_words_are_where_they_were_said(name: str, at: str) -> None:
     found = await run(CALL, NETWORKS[name], transcripts_at=at)
     assert_in_their_places(found)

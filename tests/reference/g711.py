@@ -32,7 +32,8 @@ def _alaw_table() -> Samples:
 @cache
 def _ulaw_octets() -> Octets:
     sample = np.arange(-32768, 32768, dtype=np.int32)
-    biased = np.minimum(np.abs(sample >> 2), 8159) + 33  # 14 bits, as the tables have it
+    magnitude = np.where(sample < 0, ~sample, sample) >> 2  # 14 bits; one's complement, as in ITU-T G.191
+    biased = np.minimum(magnitude, 8158) + 33
     exponent = np.frexp(biased.astype(np.float64))[1].astype(np.int32) - 6
     octet = np.minimum((exponent << 4) | (biased >> (exponent + 1) & 0x0F), 0x7F)
     octets: Octets = (~(octet | np.where(sample < 0, 0x80, 0)) & 0xFF).astype(np.uint8)
