@@ -621,11 +621,7 @@ class TokenProvider:
         return "".join(char if char.isprintable() else " " for char in text)[:200]
 
 
-<<<<<<< HEAD
-class _Transient(Exception):
-=======
 class _Transient(Exception):  # a parcel, opened by _renew, that nobody else sees
->>>>>>> captests
     """A failure that another attempt may cure."""
 
     def __init__(self, error: AuthError) -> None:

@@ -176,7 +176,7 @@ def run(stream: Receiver, wires: list[tuple[str, bytes]], end: int | None, pulls
     return frames + taken
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(scenarios(), st.integers(1, 12))
 def test_every_packet_is_played_at_its_place(scenario: Scenario, depth: int) -> None:
     sender, wires = scenario
@@ -206,7 +206,7 @@ def test_every_packet_is_played_at_its_place(scenario: Scenario, depth: int) -> 
     assert stats.concealed_samples == sum(h.n_samples for h in holes if h.cause != "idle")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(scenarios(), st.randoms(use_true_random=False))
 def test_any_rhythm_of_taking_gives_the_same(scenario: Scenario, rng: random.Random) -> None:
     sender, wires = scenario
