@@ -526,6 +526,45 @@ def test_end_of_call_closes_the_timeline() -> None:
         stream.push(sender.next(), 1.0)
 
 
+def test_packets_lost_before_the_first_are_a_hole_when_the_beginning_is_known() -> None:
+    sender = Sender(timestamp=5_000)
+    stream = receiver()
+    stream.begin(5_000)
+    sender.lose(3)
+    for i in range(20):
+        stream.push(sender.next(), i * 0.02)
+    stream.begin(0)  # behind the first packet it does nothing
+    stream.flush()
+    check_places(sender, samples(list(stream.frames(1.0))), 20)
+    assert stream.holes() == [Hole(0, 3 * N, "lost")]
+
+
+def test_nonsense_before_the_first_packet_is_no_beginning() -> None:
+    sender = Sender(timestamp=5_000)
+    stream = receiver()
+    stream.begin(5_000)
+    stream.push(packet(77, 1 << 50, constant(9, N)), 0.0)
+    for i in range(20):
+        stream.push(sender.next(), i * 0.02)
+    stream.flush()
+    check_places(sender, samples(list(stream.frames(1.0))), 20)
+    stats = stream.stats()
+    assert (stats.packets_refused, stats.packets_lost) == (1, 0)
+    assert stats.balanced, stats.identity()
+
+
+def test_a_beginning_on_another_clock_is_given_up() -> None:
+    sender = Sender(timestamp=5_000)
+    stream = receiver()
+    stream.begin(1_700_000_000_000)
+    for i in range(20):
+        stream.push(sender.next(), i * 0.02)
+    stream.flush()
+    stats = stream.stats()
+    assert (stats.packets_refused, stats.packets_played) == (3, 17)
+    assert stats.balanced, stats.identity()
+
+
 def test_gate_and_compressor_leave_raw_alone_and_stay_aligned() -> None:
     rng = random.Random(2)
     pcm = array.array("h", [int(6000 * math.sin(i / 3) * (i // 4000 % 2)) + rng.randint(-40, 40) for i in range(24000)])

@@ -37,6 +37,7 @@ cdef struct Slot:
 
 cdef enum:
     N_INTERVALS = 50
+    ORIGIN_MISSES = 3       # packets far from where the stream is said to begin, after which it does not begin there
     CUT_ROOM = 3            # places left open before a packet that follows a cut
     LOSS_BLOCK = 64         # packets expected per entry of the loss history
     N_LOSS_BLOCKS = 4
@@ -60,6 +61,9 @@ cdef class JitterBuffer:
     cdef bint restarting                    # a new connection has taken over, and no packet come since
     cdef double ticks_per_packet            # 0 until two steps of the timestamps have agreed
     cdef double last_step                   # ticks
+    cdef bint has_origin
+    cdef int64_t origin                     # timestamp at which the stream is said to begin
+    cdef int origin_misses                  # packets far from it
     cdef int64_t lost_before                # places given up since the last packet taken
     cdef int64_t newest_timestamp
     # Settings, unpacked
@@ -111,6 +115,7 @@ cdef class JitterBuffer:
     cdef int64_t _place_after_cut(self, int64_t extended, Outcome outcome, int64_t *missing,
                                   uint8_t *flags) noexcept nogil
     cdef int _evidence(self, uint32_t number, int64_t timestamp) noexcept nogil
+    cdef bint _near_origin(self, int64_t timestamp) noexcept nogil
     cdef void _measure_packet(self, double ticks) noexcept nogil
     cdef void _take_over_cut(self, int64_t place) noexcept nogil
     cdef void _make_way(self, int64_t place) noexcept nogil

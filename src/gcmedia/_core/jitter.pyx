@@ -271,6 +271,12 @@ cdef class JitterBuffer:
         if not self._ensure_room(n_octets):
             self.oversized += 1
             return REFUSED
+        if self.has_origin and not self.validator.started and not self._near_origin(timestamp):
+            self.origin_misses += 1
+            self.has_origin = self.origin_misses < ORIGIN_MISSES
+            self.validator.received += 1
+            self.validator.refused += 1
+            return SUSPECT
         suspect = &self.slots[self.n_there]
         outcome = self.validator.push_number(number, self._evidence(number, timestamp))
         if outcome == DUPLICATE:
@@ -348,6 +354,10 @@ cdef class JitterBuffer:
         self._observe(timestamp, now)
         self._adapt()
         return outcome
+
+    cdef bint _near_origin(self, int64_t timestamp) noexcept nogil:
+        """Whether a timestamp is within an hour of where the stream is said to begin."""
+        return fabs(<double>timestamp - <double>self.origin) <= 3600.0 * self.timestamp_rate
 
     cdef inline void _measure_packet(self, double ticks) noexcept nogil:
         """Learn the length of a packet: what two steps of the timestamps in a row agree on."""

@@ -73,8 +73,6 @@ cdef class Receiver:
     cdef int steady                         # packets in a row whose timestamps were exact
     cdef bint slipped                       # this packet's timestamp is not to be believed
     cdef bint jumped                        # it is, although it does not go on from the last one
-    cdef bint has_origin
-    cdef int64_t origin                     # timestamp at which the stream begins
     cdef int64_t timestamp_jumps
     # The hole that is being filled
     cdef int64_t hole_left

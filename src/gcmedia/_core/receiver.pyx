@@ -604,8 +604,8 @@ cdef class Receiver:
             if slot.n_samples != self.last_samples:
                 self.varied = True
             hole = self._hole_before(slot, &cause)
-        elif self.has_origin:
-            hole = llround(<double>(slot.timestamp - self.origin) * self.samples_per_tick)
+        elif self.jitter.has_origin:
+            hole = llround(<double>(slot.timestamp - self.jitter.origin) * self.samples_per_tick)
             cause = CAUSE_PAUSED if slot.flags & SLOT_DISCARD else CAUSE_LOST
             if not 0 <= hole <= self.max_hole:
                 hole = 0
@@ -645,11 +645,12 @@ cdef class Receiver:
     def begin(self, long long timestamp):
         """Say at which media time the stream begins, so that packets lost before the first one are a hole.
 
-        Without it the first packet is the beginning; behind it, this does nothing.
+        Without it the first packet is the beginning; behind it, this does nothing.  The first packets are refused as
+        nonsense when their timestamps are more than an hour from it; after three of them it is this that is not believed.
         """
         if not self.has_last:
-            self.has_origin = True
-            self.origin = timestamp
+            self.jitter.has_origin = True
+            self.jitter.origin = timestamp
 
     def position_at(self, long long timestamp):
         """Sample position of a media timestamp, or None before the first packet.
@@ -705,7 +706,7 @@ cdef class Receiver:
         int
             Frames that `frames` has ready now; the last one may be short.
         """
-        cdef double tail
+        cdef int64_t tail
         self._check_free()
         if self.ended:
             return self._ready()
@@ -718,9 +719,9 @@ cdef class Receiver:
         self.ended = True
         self._set_direct()
         if end_timestamp is not None and self.has_last:
-            tail = (<long long>end_timestamp - self.last_timestamp) * self.samples_per_tick - self.last_samples
-            if 1.0 <= tail <= self.max_hole:
-                self._close_with(llround(tail))
+            tail = self._samples_between(self.last_timestamp, end_timestamp) - self.last_samples
+            if 0 < tail <= self.max_hole:
+                self._close_with(tail)
         return self._ready()
 
     cdef void _close_with(self, int64_t n_samples) noexcept:
