@@ -120,7 +120,7 @@ wheel: $(VENV)/.packages ## sdist and a manylinux wheel for each interpreter fou
 	@tools/wheels.sh $(RUN)
 
 check-wheel: ## run the tests against each wheel of dist/, installed away from the source tree
-	@tools/check_wheels.sh
+	@tools/check_wheels.sh $(TEST_ARGS)
 
 clean: ## remove what was built (environments stay: rm -r .venv*)
 	rm -rf build dist out src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .venv*/.core

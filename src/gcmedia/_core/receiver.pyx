@@ -646,7 +646,7 @@ cdef class Receiver:
         """Say at which media time the stream begins, so that packets lost before the first one are a hole.
 
         Without it the first packet is the beginning; behind it, this does nothing.  The first packets are refused as
-        nonsense when their timestamps are more than an hour from it; after three of them it is this that is not believed.
+        nonsense when their timestamps are more than an hour away; after three of them it is this that is not believed.
         """
         if not self.has_last:
             self.jitter.has_origin = True
