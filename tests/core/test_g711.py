@@ -2,7 +2,6 @@
 
 import array
 import importlib
-import sys
 import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
@@ -100,7 +99,6 @@ def test_encoding_undoes_decoding() -> None:
     assert ulaw_encode(ulaw_decode(ALL_CODES)) == ALL_CODES.replace(b"\x7f", b"\xff")
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="audioop left the standard library")
 def test_agrees_with_audioop_but_for_its_rounding_of_negative_samples() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
