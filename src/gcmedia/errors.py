@@ -17,6 +17,14 @@
     │   ├── HandshakeError                the server answered the WebSocket upgrade with another status
     │   ├── ConnectionLost                the connection ended; code and reason as received
     │   └── ReconnectExhausted            every attempt allowed was made
+    ├── ApiError                          the REST API refused a request; status, code and ids as received
+    │   ├── Forbidden                     403: a role, a permission or a policy is missing
+    │   └── CallEnded                     the call, or the agent's part in it, is over
+    ├── MuteError                         a mute or unmute could not be done for sure
+    │   ├── NoActiveCall                  the user has no call that could be muted
+    │   ├── AmbiguousCall                 several would match, and no policy says which
+    │   ├── InvalidAudioStateError        the call is in a state that allows no muting
+    │   └── RetryExhausted                every attempt allowed was made
     └── StateError (RuntimeError)         an operation that the present state does not allow
 
 Loss, lateness and malformed packets inside a stream are outcomes with counters, not exceptions.
@@ -155,6 +163,92 @@ class ReconnectExhausted(TransportError):
     ----------
     attempts : int
         Attempts made since the connection last carried media.
+    """
+
+    def __init__(self, message: str, *, attempts: int) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+
+
+class ApiError(GcmediaError):
+    """The REST API refused a request.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status of the answer.
+    code : str or None
+        The platform's ``code``, e.g. ``"not.a.user"``.
+    context_id : str or None
+        The ``contextId`` of the body.
+    correlation_id : str or None
+        ``ININ-Correlation-Id`` of the answer; support asks for it.
+    retry_after : float or None
+        Seconds that the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        context_id: str | None = None,
+        correlation_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.context_id = context_id
+        self.correlation_id = correlation_id
+        self.retry_after = retry_after
+
+
+class Forbidden(ApiError):
+    """403: a role, a permission or a policy is missing; waiting does not change it."""
+
+
+class CallEnded(ApiError):
+    """The call, or the agent's part in it, is over."""
+
+
+class MuteError(GcmediaError):
+    """A mute or unmute could not be done for sure."""
+
+
+class NoActiveCall(MuteError):
+    """The user has no call that could be muted; the message says what there is."""
+
+
+class AmbiguousCall(MuteError):
+    """Several calls or legs would match; choose a policy, or name one."""
+
+
+class InvalidAudioStateError(MuteError):
+    """The call is in a state that allows no muting.
+
+    Attributes
+    ----------
+    state : str
+        Where the call stands.
+    expected : tuple of str
+        The states that allow it.
+    """
+
+    def __init__(self, message: str, *, state: str, expected: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.state = state
+        self.expected = expected
+
+
+class RetryExhausted(MuteError):
+    """Every attempt that the policy allows has failed; ``__cause__`` is the last failure.
+
+    Attributes
+    ----------
+    attempts : int
+        Requests made.
     """
 
     def __init__(self, message: str, *, attempts: int) -> None:

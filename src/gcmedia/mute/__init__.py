@@ -1,0 +1,5 @@
+"""Mute and unmute an agent, and know that it happened: muted means that the server confirmed it."""
+
+from .strategy import CallState, MuteStrategy, Observation
+
+__all__ = ["CallState", "MuteStrategy", "Observation"]
