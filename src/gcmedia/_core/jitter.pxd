@@ -12,10 +12,12 @@ A packet that follows a long gap or a restart is put close behind the newest one
 says how many packets are missing before it.
 """
 
+from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
 
 from gcmedia._core.playout cimport PlayoutEstimator
-from gcmedia._core.sequence cimport Outcome, SequenceValidator
+from gcmedia._core.sequence cimport Outcome, SequenceValidator, expected_of, goes_on, lost_of, push_next
 
 cdef enum SlotFlag:
     SLOT_DISCARD = 1        # arrived while paused: its audio must not be played
@@ -39,8 +41,9 @@ cdef enum:
     N_INTERVALS = 50
     ORIGIN_MISSES = 3       # packets far from where the stream is said to begin, after which it does not begin there
     CUT_ROOM = 3            # places left open before a packet that follows a cut
+    MIN_EXPECTED = 20       # packets, before loss is judged
     LOSS_BLOCK = 64         # packets expected per entry of the loss history
-    N_LOSS_BLOCKS = 4
+    N_LOSS_BLOCKS = 4       # a power of two
 
 cdef class JitterBuffer:
     cdef readonly object config             #: gcmedia.JitterConfig
@@ -78,12 +81,15 @@ cdef class JitterBuffer:
     cdef double released_timestamp          # ticks, of the packet released last; NaN for none
     cdef int64_t[N_INTERVALS + 1] recent_timestamps
     cdef int64_t n_recent
+    cdef int recent_at                      # where the next one goes
     cdef double spanned_ticks               # by the last n_spanned intervals, when they were averaged last
     cdef int64_t n_spanned
     cdef double mean_interval               # seconds
     cdef int64_t[N_LOSS_BLOCKS] block_expected
     cdef int64_t[N_LOSS_BLOCKS] block_lost
     cdef int64_t n_blocks
+    cdef int64_t lost_before_blocks         # lost before the blocks that count
+    cdef int64_t block_end                  # packets expected at the end of the block that is going on
     cdef double jitter                      # seconds
     cdef double last_transit
     cdef bint has_transit
@@ -104,19 +110,15 @@ cdef class JitterBuffer:
     cdef void done(self, Slot *slot) noexcept nogil
     cdef void take_over(self) noexcept nogil
     cdef double loss_rate(self) noexcept nogil
-    cdef double interval(self) noexcept nogil
     cdef int64_t buffered(self) noexcept nogil
 
     cdef bint _ensure_room(self, Py_ssize_t n_octets) noexcept nogil
     cdef bint _ensure_slots(self, int64_t n_places) noexcept nogil
     cdef bint _move(self, int n_there, Py_ssize_t room) noexcept nogil
-    cdef void _store(self, int64_t place, uint32_t number, int64_t timestamp, const uint8_t *payload,
-                     Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil
     cdef int64_t _place_after_cut(self, int64_t extended, Outcome outcome, int64_t *missing,
                                   uint8_t *flags) noexcept nogil
     cdef int _evidence(self, uint32_t number, int64_t timestamp) noexcept nogil
     cdef bint _near_origin(self, int64_t timestamp) noexcept nogil
-    cdef void _measure_packet(self, double ticks) noexcept nogil
     cdef void _take_over_cut(self, int64_t place) noexcept nogil
     cdef void _make_way(self, int64_t place) noexcept nogil
     cdef void _step(self) noexcept nogil
@@ -125,8 +127,9 @@ cdef class JitterBuffer:
     cdef void _release_by_delay(self, double now) noexcept nogil
     cdef void _follow_arrival(self, int64_t timestamp, double now) noexcept nogil
     cdef double target_delay(self) noexcept nogil
-    cdef void _observe(self, int64_t timestamp, double now) noexcept nogil
-    cdef void _adapt(self) noexcept nogil
+    cdef void _end_blocks(self) noexcept nogil
+    cdef void _adapt_depth(self, double loss) noexcept nogil
+    cdef void _adapt_window(self, double loss) noexcept nogil
     cdef int64_t _make_room_below(self) noexcept nogil
     cdef Slot *_first_waiting(self) noexcept nogil
     cdef list _take(self)
@@ -142,3 +145,101 @@ cdef inline Slot *slot_of(JitterBuffer buffer, int64_t place) noexcept nogil:
 
 cdef inline uint8_t *payload_of(JitterBuffer buffer, int64_t place) noexcept nogil:
     return &buffer.payloads[(place & (buffer.n_there - 1)) * buffer.room]
+
+
+# What each packet goes through, inline so that all of it is one piece of code.
+
+cdef inline void store(JitterBuffer buffer, int64_t place, uint32_t number, int64_t timestamp, const uint8_t *payload,
+                       Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil:
+    cdef Slot *slot = &buffer.slots[place & (buffer.n_there - 1)]
+    slot.place = place
+    slot.timestamp = timestamp
+    slot.arrival = now
+    slot.missing = missing
+    slot.hole_samples = 0
+    slot.n_samples = 0
+    slot.number = number
+    slot.n_octets = n_octets
+    slot.flags = flags
+    slot.hole_cause = 0
+    memcpy(payload_of(buffer, place), payload, n_octets)
+    if place > buffer.newest:
+        buffer.newest = place
+
+
+cdef inline void measure_packet(JitterBuffer buffer, double ticks) noexcept nogil:
+    """Learn the length of a packet: what two steps of the timestamps in a row agree on."""
+    if ticks > 0 and fabs(ticks - buffer.last_step) <= 2.0:
+        buffer.ticks_per_packet = ticks
+    buffer.last_step = ticks
+
+
+cdef inline void observe(JitterBuffer buffer, int64_t timestamp, double now) noexcept nogil:
+    """Interarrival jitter (RFC 3550 A.8), packet spacing, loss history."""
+    cdef double transit = now - timestamp / buffer.timestamp_rate
+    if buffer.has_transit:
+        buffer.jitter += (fabs(transit - buffer.last_transit) - buffer.jitter) / 16.0
+    buffer.last_transit = transit
+    buffer.has_transit = True
+    if timestamp > buffer.newest_timestamp or buffer.n_recent == 0 or buffer.received == 1:
+        buffer.newest_timestamp = timestamp
+    if buffer.by_delay:
+        buffer._follow_arrival(timestamp, now)
+    buffer.recent_timestamps[buffer.recent_at] = timestamp
+    buffer.recent_at = buffer.recent_at + 1 if buffer.recent_at < N_INTERVALS else 0
+    buffer.n_recent += 1
+    if expected_of(buffer.validator) >= buffer.block_end:
+        buffer._end_blocks()
+
+
+cdef inline double interval_of(JitterBuffer buffer) noexcept nogil:
+    """Mean spacing of the timestamps of the last 50 packets, in seconds."""
+    cdef int64_t n = buffer.n_recent - 1 if buffer.n_recent <= N_INTERVALS else N_INTERVALS
+    cdef int64_t first, last
+    cdef double ticks
+    if n < 1:
+        return 0.0
+    # Once the list has come round, the oldest lies where the next will be put.
+    last = buffer.recent_timestamps[buffer.recent_at - 1 if buffer.recent_at else N_INTERVALS]
+    first = buffer.recent_timestamps[buffer.recent_at if n == N_INTERVALS else 0]
+    ticks = <double>last - <double>first
+    if ticks != buffer.spanned_ticks or n != buffer.n_spanned:      # else the divisions would give the same
+        buffer.spanned_ticks = ticks
+        buffer.n_spanned = n
+        buffer.mean_interval = max(0.0, ticks / n / buffer.timestamp_rate)
+    return buffer.mean_interval
+
+
+cdef inline void adapt(JitterBuffer buffer) noexcept nogil:
+    """Let the policy see how packets come."""
+    cdef double loss = 0.0
+    if buffer.by_delay:
+        return
+    if not buffer.by_window:
+        buffer.spacing = interval_of(buffer)
+    if expected_of(buffer.validator) < MIN_EXPECTED:
+        return
+    if lost_of(buffer.validator) > buffer.lost_before_blocks:
+        loss = buffer.loss_rate()
+    if buffer.by_window:
+        buffer._adapt_window(loss)
+    else:
+        buffer._adapt_depth(loss)
+
+
+cdef inline bint take_next(JitterBuffer buffer, uint32_t number, int64_t timestamp, const uint8_t *payload,
+                           Py_ssize_t n_octets, double now, uint8_t flags) noexcept nogil:
+    """Take a packet that goes on from the one before it, as nearly all do; False when it does not."""
+    cdef int64_t place = buffer.newest + 1
+    if (not goes_on(buffer.validator, number) or n_octets > buffer.room or buffer.restarting
+            or place - buffer.next >= buffer.n_slots // 2 or place - buffer.read >= buffer.n_there):
+        return False
+    buffer.received += 1
+    buffer.octets += n_octets
+    buffer.clock = now
+    push_next(buffer.validator)
+    store(buffer, place, number, timestamp, payload, n_octets, now, flags, 0)
+    measure_packet(buffer, <double>timestamp - <double>buffer.newest_timestamp)
+    observe(buffer, timestamp, now)
+    adapt(buffer)
+    return True

@@ -43,6 +43,7 @@ cdef class Processor:
     cdef readonly int sample_rate       # Hz
     cdef readonly int n_channels
     cdef readonly int frame_samples     # per channel
+    cdef int frame_block                # of all channels
     cdef readonly int delay_samples     # of gate and compressor together
     cdef Encoding code
     cdef int sample_octets              # of one sample, one channel

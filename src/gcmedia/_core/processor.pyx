@@ -10,12 +10,13 @@ from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove, memset
 
+from gcmedia._core.conceal cimport remember
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.g711 cimport (
-    alaw_channel_to_int16, alaw_to_int16, ulaw_channel_to_int16, ulaw_to_int16,
+    alaw_channel_to_int16, alaw_measured, alaw_to_int16, ulaw_channel_to_int16, ulaw_measured, ulaw_to_int16,
 )
 from gcmedia._core.pcm cimport (
-    l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16,
+    l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16, sum_of_squares,
 )
 
 from gcmedia.errors import FormatError
@@ -155,6 +156,7 @@ cdef class Processor:
         self.n_channels = n_channels
         self.block_octets = self.sample_octets * n_channels
         self.frame_samples = sample_rate // 1000 * frame_ms
+        self.frame_block = self.frame_samples * n_channels
         self.channels = tuple(
             [Channel(sample_rate, conceal, silence, gate, compressor) for _ in range(n_channels)]
         )
@@ -207,7 +209,7 @@ cdef class Processor:
         for i in range(self.n_channels):
             pcm = (<Channel>self.channel_at[i]).raw_end()
             self._decode_channel(octets, pcm, n_samples, i)
-            (<Channel>self.channel_at[i]).concealer.good(pcm, n_samples)
+            remember((<Channel>self.channel_at[i]).concealer, pcm, n_samples)
             (<Channel>self.channel_at[i])._append(n_samples, False)
         self.concealing = False
         self._taken(n_samples)
@@ -327,9 +329,16 @@ cdef class Processor:
 
     cdef void whole_into(self, const uint8_t *octets, int16_t *out) noexcept nogil:
         cdef Py_ssize_t n = self.frame_samples
-        self._decode_channel(octets, out, n, 0)
-        (<Channel>self.channel_at[0]).concealer.good(out, n)
-        (<Channel>self.channel_at[0]).silence.push_frame(out, n)
+        cdef int64_t squares
+        if self.code == PCMU:
+            squares = ulaw_measured(octets, out, n)
+        elif self.code == PCMA:
+            squares = alaw_measured(octets, out, n)
+        else:
+            self._decode_channel(octets, out, n, 0)
+            squares = sum_of_squares(out, n)
+        remember((<Channel>self.channel_at[0]).concealer, out, n)
+        (<Channel>self.channel_at[0]).silence.push_measured(out, n, squares)
         self.concealing = False
         self.n_in += n
         self.n_out += n

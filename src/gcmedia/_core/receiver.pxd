@@ -65,6 +65,7 @@ cdef class Receiver:
     cdef int _feed(self) noexcept nogil
     cdef int _fill_up(self) noexcept nogil
     cdef Slot *_whole_frame(self) noexcept nogil
+    cdef bint _is_dry(self) noexcept nogil
     cdef Frame _next_frame(self)
     cdef int64_t _ready(self) noexcept nogil
     cdef int _settle_layout(self, packet, const uint8_t *octets, Py_ssize_t size, double now) except -1

@@ -5,12 +5,14 @@ from cpython.buffer cimport PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 
-from gcmedia._core.buffer cimport borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at
+from gcmedia._core.buffer cimport (
+    borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at, view_bytearray,
+)
 from gcmedia._core.frame cimport Frame
-from gcmedia._core.jitter cimport SLOT_DISCARD, Slot, payload_of, slot_of
+from gcmedia._core.jitter cimport SLOT_DISCARD, Slot, payload_of, slot_of, take_next
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
 from gcmedia._core.processor cimport Channel, samples_in, takes_whole
-from gcmedia._core.sequence cimport IN_ORDER, REFUSED, SUSPECT, Outcome
+from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
 from gcmedia._core.timeline cimport (
     CAUSE_IDLE, CAUSE_LOST, CAUSE_OVERRUN, CAUSE_PAUSED, CAUSE_RECONNECT, HoleRecord, add_hole, begin, lay,
     position_of, samples_between, take_hole,
@@ -143,9 +145,17 @@ cdef class Receiver:
 
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
                           double now) noexcept nogil:
-        cdef Py_ssize_t n_samples = samples_in(self.processor, n_octets)
-        cdef Py_ssize_t whole = n_samples * self.processor.block_octets
+        cdef Py_ssize_t n_samples, whole
         cdef Outcome outcome
+        # As long as the last one, so it needs no division.
+        if n_octets == self.line.last_octets and take_next(
+                self.jitter, number, timestamp, payload, n_octets, now, SLOT_DISCARD if self.paused else 0):
+            self._release(now)
+            if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
+                return self._drain_ring()
+            return 0
+        n_samples = samples_in(self.processor, n_octets)
+        whole = n_samples * self.processor.block_octets
         if n_samples == 0:
             self.refused_empty += 1
             self.jitter.received += 1
@@ -319,19 +329,25 @@ cdef class Receiver:
         """
         cdef Py_buffer view
         cdef Py_ssize_t n
-        cdef int done = 0
-        borrow_samples_into(out, &view, "out")
-        try:
-            self._check_out(&view)
-            if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
-                done = self._push_octets(
-                    <const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now
-                )
-            else:
+        if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
+            if not view_bytearray(out, &view):
+                borrow_samples_into(out, &view, "out")
+            if view.len // 2 < self.processor.frame_block or self.processor.next_channel:
+                PyBuffer_Release(&view)
+                self._check_out(&view)      # raises
+            n = self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now)
+        else:
+            borrow_samples_into(out, &view, "out")
+            try:
+                self._check_out(&view)
                 self._push_any(packet, now)
-            n = self._read_into(<int16_t *>view.buf, view.len // 2) if done == 0 else -1
-        finally:
-            PyBuffer_Release(&view)
+                n = 0
+            except:
+                PyBuffer_Release(&view)
+                raise
+        if n == 0:
+            n = self._read_into(<int16_t *>view.buf, view.len // 2)
+        PyBuffer_Release(&view)
         if n < 0:
             raise MemoryError()
         return n
@@ -572,9 +588,10 @@ cdef class Receiver:
         if self.ended:
             blocks = (held + self.processor.frame_samples - 1) // self.processor.frame_samples
         else:
-            blocks = (held - self.processor.delay_samples) // self.processor.frame_samples
-            if blocks < 0 or held < self.processor.delay_samples:
-                blocks = 0
+            held -= self.processor.delay_samples
+            blocks = held >= self.processor.frame_samples
+            if held >= 2 * <int64_t>self.processor.frame_samples:
+                blocks = held // self.processor.frame_samples
         return blocks * self.processor.n_channels - self.processor.next_channel
 
     cdef int _feed(self) noexcept nogil:
@@ -641,6 +658,11 @@ cdef class Receiver:
             return NULL
         return slot
 
+    cdef inline bint _is_dry(self) noexcept nogil:
+        """Whether there is surely nothing to hand out: no packet, no hole, no samples that wait."""
+        return (self.jitter.read == self.line.placed and not self.hole_left and not self.jitter.overrun_samples
+                and not self.tail_samples and takes_whole(self.processor))
+
     cdef Frame _next_frame(self):
         cdef Frame frame
         cdef int there
@@ -649,6 +671,8 @@ cdef class Receiver:
             frame = self.processor.whole(payload_of(self.jitter, self.jitter.read))
             self.jitter.done(slot)
             return frame
+        if self._is_dry():
+            return None
         there = self._fill_up()
         if there < 0:
             raise MemoryError()
@@ -658,7 +682,7 @@ cdef class Receiver:
         """Write whole frames while they fit; return samples per channel, -1 when memory is out."""
         cdef int16_t *at = out
         cdef int n_channels = self.processor.n_channels
-        cdef Py_ssize_t n_all = <Py_ssize_t>self.processor.frame_samples * n_channels
+        cdef Py_ssize_t n_all = self.processor.frame_block
         cdef Py_ssize_t left = room, n
         cdef int there
         cdef Slot *slot
@@ -672,6 +696,8 @@ cdef class Receiver:
                 at += n_all
                 left -= n_all
                 continue
+            if self._is_dry():
+                break
             there = self._fill_up()
             if there < 0:
                 return -1
@@ -687,9 +713,10 @@ cdef class Receiver:
 
     cdef int _check_out(self, const Py_buffer *out) except -1:
         """Frames into a buffer are those of all channels; `frames` may have been left between two."""
-        cdef Py_ssize_t least = <Py_ssize_t>self.processor.frame_samples * self.processor.n_channels
-        if out.len // 2 < least:
-            raise ValueError(f"out has room for {out.len // 2} samples, one frame takes {least}")
+        if out.len // 2 < self.processor.frame_block:
+            raise ValueError(
+                f"out has room for {out.len // 2} samples, one frame takes {self.processor.frame_block}"
+            )
         if self.processor.next_channel:
             raise StateError(
                 f"frames were taken up to channel {self.processor.next_channel} of {self.processor.n_channels}; "

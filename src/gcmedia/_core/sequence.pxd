@@ -58,6 +58,22 @@ cdef class SequenceValidator:
 
 # Inline, as they are asked for with every packet.
 
+cdef inline bint goes_on(SequenceValidator validator, uint32_t number) noexcept nogil:
+    """Whether this is the next number, and nothing is in doubt; then `push_next` is all there is to do."""
+    return number == <uint32_t>(validator.highest_number + 1) and validator.started and not validator.has_suspect
+
+
+cdef inline void push_next(SequenceValidator validator) noexcept nogil:
+    """`push_number` of the number behind the highest."""
+    validator.received += 1
+    validator.gap = 0
+    validator.suspect_accepted = False
+    validator.highest_number += 1
+    validator.highest += 1
+    validator.extended = validator.highest
+    validator._seen[(validator.highest >> 6) & 15] |= <uint64_t>1 << (validator.highest & 63)
+
+
 cdef inline int64_t expected_of(SequenceValidator validator) noexcept nogil:
     return validator.expected_before + (validator.highest - validator.base + 1 if validator.started else 0)
 

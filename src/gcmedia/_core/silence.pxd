@@ -10,6 +10,8 @@ cdef class SilenceDetector:
     cdef readonly bint silent               # the last verdict
     # Take one frame, return whether the stream is silent now.  No frame is empty.
     cdef bint push_frame(self, const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
+    # The same, where the sum of their squares is known.
+    cdef bint push_measured(self, const int16_t *pcm, Py_ssize_t n_samples, int64_t squares) noexcept nogil
 
     # Levels are compared per sample in the metric's own unit: squares for "rms", magnitudes for "mean_abs".
     cdef int64_t last_squares               # of the last frame: their sum, for its level

@@ -75,7 +75,9 @@ cdef class SilenceDetector:
         self._high = high * high if self._squares else high
 
     cdef bint push_frame(self, const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-        cdef int64_t squares = sum_of_squares(pcm, n_samples)
+        return self.push_measured(pcm, n_samples, sum_of_squares(pcm, n_samples))
+
+    cdef bint push_measured(self, const int16_t *pcm, Py_ssize_t n_samples, int64_t squares) noexcept nogil:
         cdef int64_t amount = squares if self._squares else sum_of_magnitudes(pcm, n_samples)
         cdef double border
         self.last_squares = squares
