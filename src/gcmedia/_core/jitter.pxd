@@ -50,7 +50,7 @@ cdef class JitterBuffer:
     cdef readonly double timestamp_rate     # ticks per second
     cdef readonly Py_ssize_t max_payload_octets
     cdef SequenceValidator validator
-    cdef bint by_window, by_delay
+    cdef bint by_depth, by_window, by_delay
     cdef PlayoutEstimator playout           # of the adaptive policy, else None
     cdef int n_slots
     cdef int n_there                        # slots made so far, a power of two up to n_slots
@@ -107,7 +107,6 @@ cdef class JitterBuffer:
                         double now, uint8_t flags) noexcept nogil
     cdef void release(self, double now) noexcept nogil
     cdef void release_all(self) noexcept nogil
-    cdef void done(self, Slot *slot) noexcept nogil
     cdef void take_over(self) noexcept nogil
     cdef double loss_rate(self) noexcept nogil
     cdef int64_t buffered(self) noexcept nogil
@@ -174,6 +173,50 @@ cdef inline void measure_packet(JitterBuffer buffer, double ticks) noexcept nogi
     buffer.last_step = ticks
 
 
+cdef inline void step_over(JitterBuffer buffer, Slot *slot, double target_delay) noexcept nogil:
+    """Release the packet at ``next``."""
+    cdef double waited = buffer.clock - slot.arrival
+    buffer.emitted += 1
+    buffer.delay_sum += waited if waited > 0.0 else 0.0
+    buffer.target_sum += target_delay
+    buffer.released_timestamp = slot.timestamp
+    buffer.flushes += buffer.given_up > buffer.gap_tolerance
+    buffer.given_up = 0
+    buffer.next += 1
+    buffer.fresh = False
+
+
+cdef inline void release_due(JitterBuffer buffer, double now) noexcept nogil:
+    """`JitterBuffer.release`; the depth policy mostly lets one packet go, which is there, and then waits again."""
+    cdef int64_t depth = buffer.newest - buffer.next + 1
+    cdef Slot *slot
+    if buffer.by_depth and depth <= buffer.target_depth:
+        if depth == 0:
+            buffer.clock = now
+            return
+        slot = slot_of(buffer, buffer.next)
+        if slot != NULL and depth == buffer.target_depth:
+            buffer.clock = now
+            step_over(buffer, slot, buffer.target_depth * buffer.spacing)
+            if depth == 1:
+                return
+            slot = slot_of(buffer, buffer.next)
+        if slot != NULL and now - slot.arrival < buffer.max_hold:
+            buffer.clock = now
+            return
+    buffer.release(now)
+
+
+cdef inline void done(JitterBuffer buffer, Slot *slot) noexcept nogil:
+    """The reader has finished with the slot at ``read``."""
+    if slot.flags & SLOT_DISCARD:
+        buffer.discarded += 1
+    else:
+        buffer.played += 1
+    slot.place = -1
+    buffer.read += 1
+
+
 cdef inline void observe(JitterBuffer buffer, int64_t timestamp, double now) noexcept nogil:
     """Interarrival jitter (RFC 3550 A.8), packet spacing, loss history."""
     cdef double transit = now - timestamp / buffer.timestamp_rate
@@ -215,16 +258,16 @@ cdef inline void adapt(JitterBuffer buffer) noexcept nogil:
     cdef double loss = 0.0
     if buffer.by_delay:
         return
-    if not buffer.by_window:
+    if buffer.by_depth:
         buffer.spacing = interval_of(buffer)
     if expected_of(buffer.validator) < MIN_EXPECTED:
         return
     if lost_of(buffer.validator) > buffer.lost_before_blocks:
         loss = buffer.loss_rate()
-    if buffer.by_window:
-        buffer._adapt_window(loss)
-    else:
+    if buffer.by_depth:
         buffer._adapt_depth(loss)
+    else:
+        buffer._adapt_window(loss)
 
 
 cdef inline bint take_next(JitterBuffer buffer, uint32_t number, int64_t timestamp, const uint8_t *payload,

@@ -89,6 +89,7 @@ cdef class JitterBuffer:
         self.max_payload_octets = max_payload_octets
         # What waits takes at most half the ring, so a gap that is waited for must fit into the other half.
         self.validator = SequenceValidator(max_jump=min(32, config.slots // 2 - 1))
+        self.by_depth = config.policy == "depth"
         self.by_window = config.policy == "window"
         self.by_delay = config.policy == "adaptive"
         if self.by_delay:
@@ -381,15 +382,10 @@ cdef class JitterBuffer:
         cdef Slot *slot = self.slot_at(self.next)
         if slot == NULL:
             self.given_up += 1
+            self.next += 1
+            self.fresh = False
         else:
-            self.emitted += 1
-            self.delay_sum += max(0.0, self.clock - slot.arrival)
-            self.target_sum += self.target_delay()
-            self.released_timestamp = slot.timestamp
-            self.flushes += self.given_up > self.gap_tolerance
-            self.given_up = 0
-        self.next += 1
-        self.fresh = False
+            step_over(self, slot, self.target_delay())
 
     cdef void release_all(self) noexcept nogil:
         """Release whatever waits; what is missing in between is given up."""
@@ -452,15 +448,6 @@ cdef class JitterBuffer:
         if self.by_delay:
             return self.playout.target
         return self.target_depth * self.spacing
-
-    cdef void done(self, Slot *slot) noexcept nogil:
-        """The reader has finished with the slot at ``read``."""
-        if slot.flags & SLOT_DISCARD:
-            self.discarded += 1
-        else:
-            self.played += 1
-        slot.place = -1
-        self.read += 1
 
     cdef void take_over(self) noexcept nogil:
         """A new connection takes over: what waits is released, and the next packet is told apart."""
@@ -588,7 +575,7 @@ cdef class JitterBuffer:
             packet.lost_before = 0 if slot.flags & SLOT_RESET else self.lost_before + slot.missing
             self.lost_before = 0
             packets.append(packet)
-            self.done(slot)
+            done(self, slot)
         return packets
 
     @property

@@ -19,6 +19,8 @@ from gcmedia._core.pcm cimport (
     l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16, sum_of_squares,
 )
 
+from gcmedia._core.silence cimport push_measured
+
 from gcmedia.errors import FormatError
 
 cdef tuple ENCODINGS = ("PCMU", "PCMA", "L16", "L16LE")
@@ -338,7 +340,7 @@ cdef class Processor:
             self._decode_channel(octets, out, n, 0)
             squares = sum_of_squares(out, n)
         remember((<Channel>self.channel_at[0]).concealer, out, n)
-        (<Channel>self.channel_at[0]).silence.push_measured(out, n, squares)
+        push_measured((<Channel>self.channel_at[0]).silence, out, n, squares)
         self.concealing = False
         self.n_in += n
         self.n_out += n

@@ -9,7 +9,7 @@ from gcmedia._core.buffer cimport (
     borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at, view_bytearray,
 )
 from gcmedia._core.frame cimport Frame
-from gcmedia._core.jitter cimport SLOT_DISCARD, Slot, payload_of, slot_of, take_next
+from gcmedia._core.jitter cimport SLOT_DISCARD, Slot, done, payload_of, release_due, slot_of, take_next
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
 from gcmedia._core.processor cimport Channel, samples_in, takes_whole
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
@@ -178,7 +178,7 @@ cdef class Receiver:
 
     cdef inline void _release(self, double now) noexcept nogil:
         """Let go what is due, and lay it on the timeline."""
-        self.jitter.release(now)
+        release_due(self.jitter, now)
         lay(&self.line, self.jitter)
 
     cdef int _drain_ring(self) noexcept nogil:
@@ -345,7 +345,7 @@ cdef class Receiver:
             except:
                 PyBuffer_Release(&view)
                 raise
-        if n == 0:
+        if n == 0 and not self._is_dry():
             n = self._read_into(<int16_t *>view.buf, view.len // 2)
         PyBuffer_Release(&view)
         if n < 0:
@@ -626,7 +626,7 @@ cdef class Receiver:
                         return -1
                 elif self.processor.decode(payload_of(self.jitter, self.jitter.read), slot.n_samples) < 0:
                     return -1
-                self.jitter.done(slot)
+                done(self.jitter, slot)
                 return 1
             if self.tail_samples:
                 self.hole_left = self.tail_samples
@@ -669,7 +669,7 @@ cdef class Receiver:
         cdef Slot *slot = self._whole_frame()
         if slot != NULL:
             frame = self.processor.whole(payload_of(self.jitter, self.jitter.read))
-            self.jitter.done(slot)
+            done(self.jitter, slot)
             return frame
         if self._is_dry():
             return None
@@ -688,16 +688,16 @@ cdef class Receiver:
         cdef Slot *slot
         while True:
             slot = self._whole_frame()
-            if slot != NULL:
+            while slot != NULL:
                 if left < n_all:
-                    break
+                    return (room - left) // n_channels
                 self.processor.whole_into(payload_of(self.jitter, self.jitter.read), at)
-                self.jitter.done(slot)
+                done(self.jitter, slot)
                 at += n_all
                 left -= n_all
-                continue
-            if self._is_dry():
-                break
+                if self._is_dry():
+                    return room - left          # of one channel, for it takes whole packets
+                slot = self._whole_frame()
             there = self._fill_up()
             if there < 0:
                 return -1
@@ -709,7 +709,7 @@ cdef class Receiver:
             self.processor.take_into(at)
             at += n
             left -= n
-        return (room - left) // n_channels if n_channels > 1 else room - left
+        return (room - left) // n_channels
 
     cdef int _check_out(self, const Py_buffer *out) except -1:
         """Frames into a buffer are those of all channels; `frames` may have been left between two."""

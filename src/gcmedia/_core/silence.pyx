@@ -75,34 +75,7 @@ cdef class SilenceDetector:
         self._high = high * high if self._squares else high
 
     cdef bint push_frame(self, const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-        return self.push_measured(pcm, n_samples, sum_of_squares(pcm, n_samples))
-
-    cdef bint push_measured(self, const int16_t *pcm, Py_ssize_t n_samples, int64_t squares) noexcept nogil:
-        cdef int64_t amount = squares if self._squares else sum_of_magnitudes(pcm, n_samples)
-        cdef double border
-        self.last_squares = squares
-        self.last_samples = n_samples
-        if self._n_frames == self._window_frames:
-            self._total -= self._sums[self._next]
-            self._total_samples -= self._lengths[self._next]
-        else:
-            self._n_frames += 1
-        self._sums[self._next] = amount
-        self._lengths[self._next] = n_samples
-        self._total += amount
-        self._total_samples += n_samples
-        self._next = self._next + 1 if self._next + 1 < self._window_frames else 0
-
-        border = self._low if self._speaking else self._high
-        if <double>self._total >= border * <double>self._total_samples:
-            self._speaking = True
-            self._hangover_left = self._hangover_frames
-        elif self._speaking and self._hangover_left > 0:
-            self._hangover_left -= 1
-        else:
-            self._speaking = False
-        self.silent = not self._speaking
-        return self.silent
+        return push_measured(self, pcm, n_samples, sum_of_squares(pcm, n_samples))
 
     @property
     def level_dbov(self):

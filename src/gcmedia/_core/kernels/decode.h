@@ -209,8 +209,13 @@ AVX512 INLINE int64_t decode_avx512(const uint8_t *octets, int16_t *pcm, ptrdiff
             _mm512_storeu_si512(pcm + i, first);
             _mm512_storeu_si512(pcm + i + 32, second);
         } else {
-            _mm512_mask_storeu_epi16(pcm + i, (__mmask32)here, first);
-            _mm512_mask_storeu_epi16(pcm + i + 32, (__mmask32)(here >> 32), second);
+            /* A store under a mask takes its time, most of all one that stores nothing. */
+            if (left >= 32)
+                _mm512_storeu_si512(pcm + i, first);
+            else
+                _mm512_mask_storeu_epi16(pcm + i, (__mmask32)here, first);
+            if (left > 32)
+                _mm512_mask_storeu_epi16(pcm + i + 32, (__mmask32)(here >> 32), second);
             if (measured) {
                 first = _mm512_maskz_mov_epi16((__mmask32)here, first);
                 second = _mm512_maskz_mov_epi16((__mmask32)(here >> 32), second);
