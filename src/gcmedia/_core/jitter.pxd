@@ -25,6 +25,9 @@ cdef enum SlotFlag:
     SLOT_CUT = 4            # follows a gap that is not waited for
     SLOT_RECONNECT = 8      # first of a new connection
 
+cdef enum:
+    CACHE_LINE = 64         # octets
+
 cdef struct Slot:
     int64_t place           # in the ring's counting; -1 when empty
     int64_t timestamp       # ticks
@@ -36,6 +39,7 @@ cdef struct Slot:
     uint32_t n_octets
     uint8_t flags
     uint8_t hole_cause
+    uint8_t[10] filling     # up to CACHE_LINE octets
 
 cdef enum:
     N_INTERVALS = 50
@@ -46,60 +50,60 @@ cdef enum:
     N_LOSS_BLOCKS = 4       # a power of two
 
 cdef class JitterBuffer:
-    cdef readonly object config             #: gcmedia.JitterConfig
-    cdef readonly double timestamp_rate     # ticks per second
-    cdef readonly Py_ssize_t max_payload_octets
+    # What every packet touches comes first
     cdef SequenceValidator validator
     cdef bint by_depth, by_window, by_delay
-    cdef PlayoutEstimator playout           # of the adaptive policy, else None
     cdef int n_slots
     cdef int n_there                        # slots made so far, a power of two up to n_slots
-    cdef Slot *slots                        # n_there, and one for the suspect
-    cdef uint8_t *payloads                  # the same count, `room` octets each
-    cdef Py_ssize_t room
-    cdef int64_t read, next, newest         # places; newest is the highest one in use
-    cdef int64_t shift                      # extended sequence number minus place
-    cdef int64_t given_up                   # places in a row, just before `next`
     cdef bint fresh                         # nothing has been released yet
+    cdef Slot *slots                        # n_there, and one for the suspect
+    cdef uint8_t *payloads                  # the same count, `stride` octets apart, each with room for `room`
+    cdef Py_ssize_t room, stride
+    cdef int64_t read, next, newest         # places; newest is the highest one in use
+    cdef int64_t overrun_samples            # dropped unread, to be filled before the next slot
     cdef bint restarting                    # a new connection has taken over, and no packet come since
+    cdef bint has_transit
+    cdef readonly double timestamp_rate     # ticks per second
+    cdef double jitter                      # seconds
+    cdef double last_transit
+    cdef int64_t newest_timestamp
     cdef double ticks_per_packet            # 0 until two steps of the timestamps have agreed
     cdef double last_step                   # ticks
-    cdef bint has_origin
-    cdef int64_t origin                     # timestamp at which the stream is said to begin
-    cdef int origin_misses                  # packets far from it
-    cdef int64_t lost_before                # places given up since the last packet taken
-    cdef int64_t newest_timestamp
-    # Settings, unpacked
-    cdef int base_depth, lowered_depth, raised_depth, dwell_packets, gap_tolerance
-    cdef double raise_loss, raise_interval, lower_loss, lower_interval
-    cdef double window, narrow_window, wide_window, wide_loss, narrow_loss, max_hold
-    # State of the policies
-    cdef int target_depth                   # packets
-    cdef int dwell
-    cdef bint behind                        # the last packet came after it was due
-    cdef double spacing                     # seconds between packets, as the depth policy saw it last
-    cdef double released_timestamp          # ticks, of the packet released last; NaN for none
-    cdef int64_t[N_INTERVALS + 1] recent_timestamps
     cdef int64_t n_recent
-    cdef int recent_at                      # where the next one goes
     cdef double spanned_ticks               # by the last n_spanned intervals, when they were averaged last
     cdef int64_t n_spanned
     cdef double mean_interval               # seconds
-    cdef int64_t[N_LOSS_BLOCKS] block_expected
-    cdef int64_t[N_LOSS_BLOCKS] block_lost
-    cdef int64_t n_blocks
+    cdef double spacing                     # seconds between packets, as the depth policy saw it last
+    cdef int recent_at                      # where the next one goes
+    cdef int target_depth                   # packets
+    cdef int dwell, dwell_packets
+    cdef int gap_tolerance, lowered_depth
+    cdef double raise_loss, raise_interval, lower_loss, lower_interval, max_hold
     cdef int64_t lost_before_blocks         # lost before the blocks that count
     cdef int64_t block_end                  # packets expected at the end of the block that is going on
-    cdef double jitter                      # seconds
-    cdef double last_transit
-    cdef bint has_transit
-    # Counters
-    cdef int64_t received, duplicates, late, reordered, discarded, played, malformed, oversized
-    cdef int64_t flushes, underruns, overruns, octets
+    cdef int64_t given_up                   # places in a row, just before `next`
+    cdef double released_timestamp          # ticks, of the packet released last; NaN for none
+    cdef int64_t received, octets, played, flushes
     cdef int64_t emitted                    # packets released
     cdef double clock                       # seconds: the latest time told
     cdef double delay_sum, target_sum       # seconds, over the packets released
-    cdef int64_t overrun_samples            # dropped unread, to be filled before the next slot
+    cdef int64_t[N_INTERVALS + 1] recent_timestamps
+    # What the others touch
+    cdef readonly object config             #: gcmedia.JitterConfig
+    cdef readonly Py_ssize_t max_payload_octets
+    cdef PlayoutEstimator playout           # of the adaptive policy, else None
+    cdef int64_t shift                      # extended sequence number minus place
+    cdef int64_t lost_before                # places given up since the last packet taken
+    cdef bint has_origin
+    cdef int origin_misses                  # packets far from it
+    cdef int64_t origin                     # timestamp at which the stream is said to begin
+    cdef int raised_depth
+    cdef double window, narrow_window, wide_window, wide_loss, narrow_loss
+    cdef bint behind                        # the last packet came after it was due
+    cdef int64_t[N_LOSS_BLOCKS] block_expected
+    cdef int64_t[N_LOSS_BLOCKS] block_lost
+    cdef int64_t n_blocks
+    cdef int64_t duplicates, late, reordered, discarded, malformed, oversized, underruns, overruns
 
     cdef Slot *slot_at(self, int64_t place) noexcept nogil
     cdef uint8_t *payload_at(self, int64_t place) noexcept nogil
@@ -143,7 +147,7 @@ cdef inline Slot *slot_of(JitterBuffer buffer, int64_t place) noexcept nogil:
 
 
 cdef inline uint8_t *payload_of(JitterBuffer buffer, int64_t place) noexcept nogil:
-    return &buffer.payloads[(place & (buffer.n_there - 1)) * buffer.room]
+    return &buffer.payloads[(place & (buffer.n_there - 1)) * buffer.stride]
 
 
 # What each packet goes through, inline so that all of it is one piece of code.

@@ -8,7 +8,7 @@ cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from libc.math cimport NAN, ceil, fabs
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from gcmedia._core.buffer cimport borrow_octets
@@ -23,6 +23,10 @@ from gcmedia.types import Stats
 
 cdef enum:
     FIRST_SLOTS = 8             # made at first; most streams never need more
+
+
+cdef extern from "stdlib.h" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
 
 
 @cython.final
@@ -123,7 +127,6 @@ cdef class JitterBuffer:
 
     def __dealloc__(self):
         free(self.slots)
-        free(self.payloads)
 
     # The suspect lives behind the ring, at index n_there.
 
@@ -157,12 +160,13 @@ cdef class JitterBuffer:
 
     cdef bint _move(self, int n_there, Py_ssize_t room) noexcept nogil:
         """Move the ring to one of so many slots of so many octets; False when memory is out."""
-        cdef Slot *slots = <Slot *>malloc((n_there + 1) * sizeof(Slot))
-        cdef uint8_t *payloads = <uint8_t *>malloc((n_there + 1) * room)
+        # One piece of memory, each slot and payload in cache lines of its own: where thousands of calls take turns, all
+        # of it is out of the cache.
+        cdef Py_ssize_t stride = (room + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
+        cdef Slot *slots = <Slot *>aligned_alloc(CACHE_LINE, (n_there + 1) * (sizeof(Slot) + stride))
+        cdef uint8_t *payloads = <uint8_t *>(slots + n_there + 1)
         cdef int i, to
-        if slots == NULL or payloads == NULL:
-            free(slots)
-            free(payloads)
+        if slots == NULL:
             return False
         for i in range(n_there + 1):
             slots[i].place = -1
@@ -171,13 +175,13 @@ cdef class JitterBuffer:
                 if self.slots[i].place >= 0:
                     to = n_there if i == self.n_there else self.slots[i].place & (n_there - 1)
                     slots[to] = self.slots[i]
-                    memcpy(payloads + to * room, self.payloads + i * self.room, self.slots[i].n_octets)
+                    memcpy(payloads + to * stride, self.payloads + i * self.stride, self.slots[i].n_octets)
         free(self.slots)
-        free(self.payloads)
         self.slots = slots
         self.payloads = payloads
         self.n_there = n_there
         self.room = room
+        self.stride = stride
         return True
 
     cdef void _make_way(self, int64_t place) noexcept nogil:
@@ -273,7 +277,7 @@ cdef class JitterBuffer:
             suspect.arrival = now
             suspect.n_octets = n_octets
             suspect.flags = flags
-            memcpy(&self.payloads[self.n_there * self.room], payload, n_octets)
+            memcpy(&self.payloads[self.n_there * self.stride], payload, n_octets)
             return outcome
 
         if outcome == RESET and self.fresh and self.newest == self.next:
@@ -296,7 +300,7 @@ cdef class JitterBuffer:
                 place = self._place_after_cut(self.validator.suspect_extended, outcome, &missing, &suspect.flags)
             self._make_way(place)
             suspect = &self.slots[self.n_there]         # the ring may have grown
-            store(self, place, suspect.number, suspect.timestamp, &self.payloads[self.n_there * self.room],
+            store(self, place, suspect.number, suspect.timestamp, &self.payloads[self.n_there * self.stride],
                   suspect.n_octets, suspect.arrival, suspect.flags, missing)
             observe(self, suspect.timestamp, suspect.arrival)
             suspect.place = -1

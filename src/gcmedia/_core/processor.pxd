@@ -39,25 +39,26 @@ cdef class Channel:
     cdef void _take_into(self, int16_t *out, Py_ssize_t n_samples) noexcept nogil
 
 cdef class Processor:
-    cdef readonly str encoding
-    cdef readonly int sample_rate       # Hz
-    cdef readonly int n_channels
-    cdef readonly int frame_samples     # per channel
-    cdef int frame_block                # of all channels
-    cdef readonly int delay_samples     # of gate and compressor together
-    cdef Encoding code
-    cdef int sample_octets              # of one sample, one channel
-    cdef int block_octets               # of one sample of all channels
-    cdef tuple channels                 # of Channel
-    cdef (PyObject *)[MAX_CHANNELS] channel_at   # the same, borrowed, for use without the GIL
+    # What every packet touches comes first
     cdef bint plain                     # one channel that nothing cleans
+    cdef Encoding code
+    cdef int block_octets               # of one sample of all channels
+    cdef int frame_block                # samples of a frame, all channels
+    cdef readonly int frame_samples     # per channel
+    cdef readonly int n_channels
     cdef int64_t n_in                   # samples taken since the start, per channel
     cdef int64_t n_out                  # samples framed since the start
-    cdef Py_ssize_t to_drop             # of the first clean samples, which are the delay
     cdef int next_channel               # whose frame comes next
     cdef bint ending
-    cdef int64_t concealed_samples, silent_concealed_samples, concealment_events
     cdef bint concealing
+    cdef readonly int sample_rate       # Hz
+    cdef (PyObject *)[MAX_CHANNELS] channel_at   # of `channels`, borrowed, for use without the GIL
+    cdef readonly str encoding
+    cdef readonly int delay_samples     # of gate and compressor together
+    cdef int sample_octets              # of one sample, one channel
+    cdef tuple channels                 # of Channel
+    cdef Py_ssize_t to_drop             # of the first clean samples, which are the delay
+    cdef int64_t concealed_samples, silent_concealed_samples, concealment_events
 
     # These take audio in; -1 when memory is out, and then nothing was taken.
     cdef int decode(self, const uint8_t *octets, Py_ssize_t n_samples) noexcept nogil

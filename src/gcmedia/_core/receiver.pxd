@@ -17,6 +17,15 @@ cdef enum Refusal:                # why the last packet was refused; told in wor
     REFUSED_SUSPECT = 5
     REFUSED_TOLD = 6        # in the caller's words
 
+cdef extern from *:
+    """
+    #define PREFETCH(at) __builtin_prefetch(at)
+    """
+    void PREFETCH(const void *at) noexcept nogil
+
+cdef enum:
+    N_LINES = 16                # cache lines of other objects that nearly every packet touches
+
 cdef struct Octets:
     const uint8_t *at
     Py_ssize_t size
@@ -32,6 +41,7 @@ cdef class Receiver:
     cdef Processor processor
     cdef Layout layout_code
     cdef bint reconnecting                  # restarted, and no packet since
+    cdef (const char *)[N_LINES] lines      # where they are
     cdef int64_t max_ready                  # samples that may wait for `frames`
     # The hole that is being filled, and the one at the end of the call
     cdef int64_t hole_left, tail_samples
@@ -53,6 +63,9 @@ cdef class Receiver:
     cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil
     cdef Py_ssize_t _read_into(self, int16_t *out, Py_ssize_t room) noexcept nogil
     cdef void _release(self, double now) noexcept nogil
+
+    cdef void _note_lines(self)
+    cdef void _fetch_ahead(self) noexcept nogil
 
     cdef void _set_direct(self) noexcept
     cdef int _check_free(self) except -1

@@ -4,6 +4,7 @@ cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from libc.math cimport INFINITY, log10, sqrt
 from libc.stdint cimport int16_t, int64_t
+from libc.stdlib cimport free, malloc
 
 from gcmedia._core.buffer cimport borrow_int16
 from gcmedia._core.pcm cimport sum_of_magnitudes, sum_of_squares
@@ -64,9 +65,15 @@ cdef class SilenceDetector:
         self.config = config
         self._squares = config.metric == "rms"
         self._window_frames = config.window_frames
+        self._window = <Amount *>malloc(self._window_frames * sizeof(Amount))
+        if self._window == NULL:
+            raise MemoryError()
         self._hangover_frames = config.hangover_frames
         self._set_threshold()
         self.reset()
+
+    def __dealloc__(self):
+        free(self._window)
 
     cdef void _set_threshold(self):
         cdef double low = self.config.threshold * 32768.0

@@ -14,6 +14,7 @@ cdef enum Cause:
     CAUSE_IDLE = 6
 
 cdef enum:
+    FEW_HOLES = 2               # room at first; most calls never need more
     MAX_HOLES = 64              # kept until the caller takes them
     MAX_ANCHORS = 16            # kept to place transcripts
 
@@ -52,12 +53,16 @@ cdef struct Timeline:
     int64_t timestamp_jumps
     # Found, not yet taken by the caller
     int64_t n_holes, n_holes_taken
+    int64_t room                # for holes, a power of two
+    HoleRecord *holes           # `few_holes`, or allocated
+    HoleRecord[FEW_HOLES] few_holes
     int64_t n_anchors
-    HoleRecord[MAX_HOLES] holes_found
     Anchor[MAX_ANCHORS] anchors
 
+# A timeline stays where it is; `end_line` gives its memory back.
 cdef void begin(Timeline *line, int sample_rate, int block_octets, double samples_per_tick,
                 double max_hole) noexcept nogil
+cdef void end_line(Timeline *line) noexcept nogil
 cdef void add_hole(Timeline *line, int64_t position, int64_t n_samples, uint8_t cause) noexcept nogil
 cdef HoleRecord *take_hole(Timeline *line) noexcept nogil
 cdef int64_t samples_between(const Timeline *line, int64_t start, int64_t end) noexcept nogil

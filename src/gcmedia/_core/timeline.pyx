@@ -7,6 +7,7 @@ gap, and where packets differ in length.
 
 from libc.math cimport fabs, llround
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 from gcmedia._core.jitter cimport SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_RESET, JitterBuffer, Slot, slot_of
 
@@ -23,6 +24,30 @@ cdef void begin(Timeline *line, int sample_rate, int block_octets, double sample
     line.samples_per_tick = samples_per_tick
     line.max_hole = max_hole
     line.even_step = NO_STEP
+    line.holes = line.few_holes
+    line.room = FEW_HOLES
+
+
+cdef void end_line(Timeline *line) noexcept nogil:
+    if line.room > FEW_HOLES:
+        free(line.holes)
+
+
+cdef bint _make_room(Timeline *line) noexcept nogil:
+    """Make room for twice as many holes; False at the bound, or when memory is out."""
+    cdef int64_t room = 2 * line.room, i
+    cdef HoleRecord *holes
+    if room > MAX_HOLES:
+        return False
+    holes = <HoleRecord *>malloc(room * sizeof(HoleRecord))
+    if holes == NULL:
+        return False
+    for i in range(line.n_holes_taken, line.n_holes):
+        holes[i & (room - 1)] = line.holes[i & (line.room - 1)]
+    end_line(line)
+    line.holes = holes
+    line.room = room
+    return True
 
 
 cdef void add_hole(Timeline *line, int64_t position, int64_t n_samples, uint8_t cause) noexcept nogil:
@@ -30,13 +55,13 @@ cdef void add_hole(Timeline *line, int64_t position, int64_t n_samples, uint8_t 
     if n_samples <= 0:
         return
     if line.n_holes > line.n_holes_taken:
-        last = &line.holes_found[(line.n_holes - 1) % MAX_HOLES]
+        last = &line.holes[(line.n_holes - 1) & (line.room - 1)]
         if last.cause == cause and last.position + last.n_samples == position:
             last.n_samples += n_samples
             return
-    if line.n_holes - line.n_holes_taken == MAX_HOLES:          # nobody takes them: the oldest gives way
-        line.n_holes_taken += 1
-    last = &line.holes_found[line.n_holes % MAX_HOLES]
+    if line.n_holes - line.n_holes_taken == line.room and not _make_room(line):
+        line.n_holes_taken += 1                                 # nobody takes them: the oldest gives way
+    last = &line.holes[line.n_holes & (line.room - 1)]
     last.position = position
     last.n_samples = n_samples
     last.cause = cause
@@ -48,7 +73,7 @@ cdef HoleRecord *take_hole(Timeline *line) noexcept nogil:
     if line.n_holes_taken == line.n_holes:
         return NULL
     line.n_holes_taken += 1
-    return &line.holes_found[(line.n_holes_taken - 1) % MAX_HOLES]
+    return &line.holes[(line.n_holes_taken - 1) & (line.room - 1)]
 
 
 cdef void _add_anchor(Timeline *line, int64_t timestamp, int64_t position) noexcept nogil:
