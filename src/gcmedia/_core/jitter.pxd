@@ -211,7 +211,7 @@ cdef inline void release_due(JitterBuffer buffer, double now) noexcept nogil:
     buffer.release(now)
 
 
-cdef inline void done(JitterBuffer buffer, Slot *slot) noexcept nogil:
+cdef inline void finish(JitterBuffer buffer, Slot *slot) noexcept nogil:
     """The reader has finished with the slot at ``read``."""
     if slot.flags & SLOT_DISCARD:
         buffer.discarded += 1

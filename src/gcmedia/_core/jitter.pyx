@@ -579,7 +579,7 @@ cdef class JitterBuffer:
             packet.lost_before = 0 if slot.flags & SLOT_RESET else self.lost_before + slot.missing
             self.lost_before = 0
             packets.append(packet)
-            done(self, slot)
+            finish(self, slot)
         return packets
 
     @property

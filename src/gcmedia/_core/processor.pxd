@@ -40,7 +40,7 @@ cdef class Channel:
 
 cdef class Processor:
     # What every packet touches comes first
-    cdef bint plain                     # one channel that nothing cleans
+    cdef bint plain                     # nothing cleans
     cdef Encoding code
     cdef int block_octets               # of one sample of all channels
     cdef int frame_block                # samples of a frame, all channels
@@ -57,6 +57,7 @@ cdef class Processor:
     cdef readonly int delay_samples     # of gate and compressor together
     cdef int sample_octets              # of one sample, one channel
     cdef tuple channels                 # of Channel
+    cdef list held                      # frames of a packet's other channels, the next one last
     cdef Py_ssize_t to_drop             # of the first clean samples, which are the delay
     cdef int64_t concealed_samples, silent_concealed_samples, concealment_events
 
@@ -69,10 +70,13 @@ cdef class Processor:
     cdef Frame take(self)
     cdef Py_ssize_t take_into(self, int16_t *out) noexcept nogil
     cdef Py_ssize_t next_length(self) noexcept nogil
-    # A packet that is a frame as it is, past the samples that wait; only while `takes_whole`.
+    # A packet that is a frame of each channel as it is, past the samples that wait; only while `takes_whole`.
     cdef Frame whole(self, const uint8_t *octets)
     cdef void whole_into(self, const uint8_t *octets, int16_t *out) noexcept nogil
 
+    cdef void _hear(self, int i, const uint8_t *octets, int16_t *out) noexcept nogil
+    cdef Frame _whole_frame(self, int i, const uint8_t *octets)
+    cdef Frame _take_held(self)
     cdef void _decode_channel(self, const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples, int i) noexcept nogil
     cdef bint _ensure_room(self, Py_ssize_t n_samples) noexcept nogil
     cdef void _taken(self, Py_ssize_t n_samples) noexcept nogil

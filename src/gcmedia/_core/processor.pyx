@@ -166,7 +166,7 @@ cdef class Processor:
         for i in range(n_channels):
             self.channel_at[i] = <PyObject *>self.channels[i]
         cdef Channel first = self.channels[0]
-        self.plain = n_channels == 1 and first.gate is None and first.compressor is None
+        self.plain = first.gate is None and first.compressor is None
         if first.gate is not None:
             self.delay_samples += first.gate.delay_samples
         if first.compressor is not None:
@@ -276,6 +276,8 @@ cdef class Processor:
 
     cdef Frame take(self):
         """The next frame; `has_frame` has said that there is one."""
+        if self.held:
+            return self._take_held()
         cdef Channel channel = <Channel>self.channels[self.next_channel]
         cdef int n = <int>self.next_length()
         cdef Frame frame = Frame.__new__(Frame)
@@ -314,33 +316,57 @@ cdef class Processor:
         self.n_out += n
         return n
 
-    cdef Frame whole(self, const uint8_t *octets):
-        cdef Frame frame = Frame.__new__(Frame)
+    cdef inline void _hear(self, int i, const uint8_t *octets, int16_t *out) noexcept nogil:
+        """Decode and judge a frame of one channel, straight out of its packet."""
         cdef Py_ssize_t n = self.frame_samples
-        frame.raw_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
+        cdef int64_t squares
+        if self.block_octets == 1:
+            squares = ulaw_measured(octets, out, n) if self.code == PCMU else alaw_measured(octets, out, n)
+        else:
+            self._decode_channel(octets, out, n, i)
+            squares = sum_of_squares(out, n)
+        remember((<Channel>self.channel_at[i]).concealer, out, n)
+        push_measured((<Channel>self.channel_at[i]).silence, out, n, squares)
+
+    cdef Frame _whole_frame(self, int i, const uint8_t *octets):
+        cdef Frame frame = Frame.__new__(Frame)
+        frame.raw_octets = PyBytes_FromStringAndSize(NULL, self.frame_samples * sizeof(int16_t))
         frame.pcm_octets = frame.raw_octets
         frame.position = self.n_out
         frame.n_samples = self.frame_samples
         frame.sample_rate = self.sample_rate
-        frame.channel = 0
+        frame.channel = i
         frame.concealed_samples = 0
-        self.whole_into(octets, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
-        frame.silent = (<Channel>self.channel_at[0]).silence.silent
-        frame.squares = (<Channel>self.channel_at[0]).silence.last_squares
+        self._hear(i, octets, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+        frame.silent = (<Channel>self.channel_at[i]).silence.silent
+        frame.squares = (<Channel>self.channel_at[i]).silence.last_squares
+        return frame
+
+    cdef Frame whole(self, const uint8_t *octets):
+        cdef Frame frame = self._whole_frame(0, octets)
+        cdef int i
+        self.concealing = False
+        self.n_in += self.frame_samples
+        if self.n_channels == 1:
+            self.n_out += self.frame_samples
+            return frame
+        self.held = [self._whole_frame(i, octets) for i in range(self.n_channels - 1, 0, -1)]
+        self.next_channel = 1
+        return frame
+
+    cdef Frame _take_held(self):
+        cdef Frame frame = self.held.pop()
+        self.next_channel += 1
+        if self.next_channel == self.n_channels:
+            self.next_channel = 0
+            self.n_out += self.frame_samples
         return frame
 
     cdef void whole_into(self, const uint8_t *octets, int16_t *out) noexcept nogil:
-        cdef Py_ssize_t n = self.frame_samples
-        cdef int64_t squares
-        if self.code == PCMU:
-            squares = ulaw_measured(octets, out, n)
-        elif self.code == PCMA:
-            squares = alaw_measured(octets, out, n)
-        else:
-            self._decode_channel(octets, out, n, 0)
-            squares = sum_of_squares(out, n)
-        remember((<Channel>self.channel_at[0]).concealer, out, n)
-        push_measured((<Channel>self.channel_at[0]).silence, out, n, squares)
+        cdef int i
+        self._hear(0, octets, out)
+        for i in range(1, self.n_channels):
+            self._hear(i, octets, out + i * self.frame_samples)
         self.concealing = False
-        self.n_in += n
-        self.n_out += n
+        self.n_in += self.frame_samples
+        self.n_out += self.frame_samples

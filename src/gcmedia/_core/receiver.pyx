@@ -9,7 +9,7 @@ from gcmedia._core.buffer cimport (
     borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at, view_bytearray,
 )
 from gcmedia._core.frame cimport Frame
-from gcmedia._core.jitter cimport CACHE_LINE, SLOT_DISCARD, Slot, done, payload_of, release_due, slot_of, take_next
+from gcmedia._core.jitter cimport CACHE_LINE, SLOT_DISCARD, Slot, finish, payload_of, release_due, slot_of, take_next
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
 from gcmedia._core.processor cimport Channel, samples_in, takes_whole
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
@@ -389,7 +389,7 @@ cdef class Receiver:
                 self._check_out(&view)
                 self._push_any(packet, now)
                 n = 0
-            except:
+            except BaseException:
                 PyBuffer_Release(&view)
                 raise
         if n == 0 and not self._is_dry():
@@ -673,7 +673,7 @@ cdef class Receiver:
                         return -1
                 elif self.processor.decode(payload_of(self.jitter, self.jitter.read), slot.n_samples) < 0:
                     return -1
-                done(self.jitter, slot)
+                finish(self.jitter, slot)
                 return 1
             if self.tail_samples:
                 self.hole_left = self.tail_samples
@@ -716,7 +716,7 @@ cdef class Receiver:
         cdef Slot *slot = self._whole_frame()
         if slot != NULL:
             frame = self.processor.whole(payload_of(self.jitter, self.jitter.read))
-            done(self.jitter, slot)
+            finish(self.jitter, slot)
             return frame
         if self._is_dry():
             return None
@@ -739,11 +739,11 @@ cdef class Receiver:
                 if left < n_all:
                     return (room - left) // n_channels
                 self.processor.whole_into(payload_of(self.jitter, self.jitter.read), at)
-                done(self.jitter, slot)
+                finish(self.jitter, slot)
                 at += n_all
                 left -= n_all
                 if self._is_dry():
-                    return room - left          # of one channel, for it takes whole packets
+                    return (room - left) // n_channels if n_channels > 1 else room - left
                 slot = self._whole_frame()
             there = self._fill_up()
             if there < 0:
