@@ -3,11 +3,13 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
-from gcmedia._core.conceal cimport Concealer
+from gcmedia._core.conceal cimport Concealer, remember
 from gcmedia._core.dynamics cimport Compressor
 from gcmedia._core.frame cimport Frame
+from gcmedia._core.g711 cimport alaw_measured, ulaw_measured
 from gcmedia._core.gate cimport SpectralGate
-from gcmedia._core.silence cimport SilenceDetector
+from gcmedia._core.pcm cimport sum_of_squares
+from gcmedia._core.silence cimport SilenceDetector, push_measured
 
 cdef enum Encoding:
     PCMU = 0
@@ -72,9 +74,7 @@ cdef class Processor:
     cdef Py_ssize_t next_length(self) noexcept nogil
     # A packet that is a frame of each channel as it is, past the samples that wait; only while `takes_whole`.
     cdef Frame whole(self, const uint8_t *octets)
-    cdef void whole_into(self, const uint8_t *octets, int16_t *out) noexcept nogil
 
-    cdef void _hear(self, int i, const uint8_t *octets, int16_t *out) noexcept nogil
     cdef Frame _whole_frame(self, int i, const uint8_t *octets)
     cdef Frame _take_held(self)
     cdef void _decode_channel(self, const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples, int i) noexcept nogil
@@ -90,3 +90,27 @@ cdef inline Py_ssize_t samples_in(Processor processor, Py_ssize_t n_octets) noex
 cdef inline bint takes_whole(Processor processor) noexcept nogil:
     """Whether a packet of a frame's length may be a frame at once: nothing waits and nothing cleans."""
     return processor.plain and processor.n_in == processor.n_out and not processor.ending
+
+
+cdef inline void hear(Processor processor, int i, const uint8_t *octets, int16_t *out) noexcept nogil:
+    """Decode and judge a frame of one channel, straight out of its packet."""
+    cdef Py_ssize_t n = processor.frame_samples
+    cdef int64_t squares
+    if processor.block_octets == 1:
+        squares = ulaw_measured(octets, out, n) if processor.code == PCMU else alaw_measured(octets, out, n)
+    else:
+        processor._decode_channel(octets, out, n, i)
+        squares = sum_of_squares(out, n)
+    remember((<Channel>processor.channel_at[i]).concealer, out, n)
+    push_measured((<Channel>processor.channel_at[i]).silence, out, n, squares)
+
+
+cdef inline void whole_into(Processor processor, const uint8_t *octets, int16_t *out) noexcept nogil:
+    """Write a frame of each channel, one behind the other, straight out of their packet; only while `takes_whole`."""
+    cdef int i
+    hear(processor, 0, octets, out)
+    for i in range(1, processor.n_channels):
+        hear(processor, i, octets, out + i * processor.frame_samples)
+    processor.concealing = False
+    processor.n_in += processor.frame_samples
+    processor.n_out += processor.frame_samples

@@ -13,13 +13,11 @@ from libc.string cimport memcpy, memmove, memset
 from gcmedia._core.conceal cimport remember
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.g711 cimport (
-    alaw_channel_to_int16, alaw_measured, alaw_to_int16, ulaw_channel_to_int16, ulaw_measured, ulaw_to_int16,
+    alaw_channel_to_int16, alaw_to_int16, ulaw_channel_to_int16, ulaw_to_int16,
 )
 from gcmedia._core.pcm cimport (
-    l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16, sum_of_squares,
+    l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16,
 )
-
-from gcmedia._core.silence cimport push_measured
 
 from gcmedia.errors import FormatError
 
@@ -316,18 +314,6 @@ cdef class Processor:
         self.n_out += n
         return n
 
-    cdef inline void _hear(self, int i, const uint8_t *octets, int16_t *out) noexcept nogil:
-        """Decode and judge a frame of one channel, straight out of its packet."""
-        cdef Py_ssize_t n = self.frame_samples
-        cdef int64_t squares
-        if self.block_octets == 1:
-            squares = ulaw_measured(octets, out, n) if self.code == PCMU else alaw_measured(octets, out, n)
-        else:
-            self._decode_channel(octets, out, n, i)
-            squares = sum_of_squares(out, n)
-        remember((<Channel>self.channel_at[i]).concealer, out, n)
-        push_measured((<Channel>self.channel_at[i]).silence, out, n, squares)
-
     cdef Frame _whole_frame(self, int i, const uint8_t *octets):
         cdef Frame frame = Frame.__new__(Frame)
         frame.raw_octets = PyBytes_FromStringAndSize(NULL, self.frame_samples * sizeof(int16_t))
@@ -337,7 +323,7 @@ cdef class Processor:
         frame.sample_rate = self.sample_rate
         frame.channel = i
         frame.concealed_samples = 0
-        self._hear(i, octets, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+        hear(self, i, octets, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
         frame.silent = (<Channel>self.channel_at[i]).silence.silent
         frame.squares = (<Channel>self.channel_at[i]).silence.last_squares
         return frame
@@ -361,12 +347,3 @@ cdef class Processor:
             self.next_channel = 0
             self.n_out += self.frame_samples
         return frame
-
-    cdef void whole_into(self, const uint8_t *octets, int16_t *out) noexcept nogil:
-        cdef int i
-        self._hear(0, octets, out)
-        for i in range(1, self.n_channels):
-            self._hear(i, octets, out + i * self.frame_samples)
-        self.concealing = False
-        self.n_in += self.frame_samples
-        self.n_out += self.frame_samples

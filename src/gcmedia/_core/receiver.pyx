@@ -11,7 +11,7 @@ from gcmedia._core.buffer cimport (
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport CACHE_LINE, SLOT_DISCARD, Slot, finish, payload_of, release_due, slot_of, take_next
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
-from gcmedia._core.processor cimport Channel, samples_in, takes_whole
+from gcmedia._core.processor cimport Channel, samples_in, takes_whole, whole_into
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
 from gcmedia._core.timeline cimport (
     CAUSE_IDLE, CAUSE_LOST, CAUSE_OVERRUN, CAUSE_PAUSED, CAUSE_RECONNECT, HoleRecord, add_hole, begin, end_line,
@@ -738,7 +738,7 @@ cdef class Receiver:
             while slot != NULL:
                 if left < n_all:
                     return (room - left) // n_channels
-                self.processor.whole_into(payload_of(self.jitter, self.jitter.read), at)
+                whole_into(self.processor, payload_of(self.jitter, self.jitter.read), at)
                 finish(self.jitter, slot)
                 at += n_all
                 left -= n_all
