@@ -31,6 +31,8 @@ directives = {
     "auto_pickle": False,
     "autotestdict": False,
     "embedsignature": True,
+    "embedsignature.format": "clinic",
+    "binding": False,
 }
 
 modules = sorted(Path("src/gcmedia/_core").glob("*.pyx"))

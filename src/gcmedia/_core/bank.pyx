@@ -14,20 +14,14 @@ from libc.string cimport memset
 from gcmedia._core.buffer cimport (
     borrow_integers, borrow_integers_out, borrow_octets, borrow_samples_into, check_offsets, integer_at, view_nothing,
 )
-from gcmedia._core.receiver cimport Receiver
+from gcmedia._core.receiver cimport PREFETCH, Receiver
 
 from gcmedia._core.receiver import Receiver as _Receiver
 from gcmedia.errors import ConfigError, StateError
 
-cdef extern from *:
-    """
-    /* A receiver, its jitter buffer and the rest of it lie apart; what is behind a pointer is fetched early. */
-    #define PREFETCH(at) __builtin_prefetch(at)
-    """
-    void PREFETCH(const void *at) noexcept nogil
-
 cdef enum:
-    AHEAD = 4                   # packets before its turn that a receiver is asked for
+    FAR = 6                     # packets before its turn that a receiver is asked for,
+    NEAR = 3                    # and what it points to
 
 
 @cython.final
@@ -119,10 +113,13 @@ cdef class ReceiverBank:
                 i += self.n_threads
             return -1 if done else 0
         for i in range(batch.n_packets):
-            if i + AHEAD < batch.n_packets:
-                soon = integer_at(batch.indices, i + AHEAD)
-                if 0 <= soon < self.n:
+            if i + FAR < batch.n_packets:
+                soon = integer_at(batch.indices, i + FAR)
+                if 0 <= soon < self.n and (self.n_threads == 1 or soon % self.n_threads == share):
                     PREFETCH(self.receiver_at[soon])
+                soon = integer_at(batch.indices, i + NEAR)
+                if 0 <= soon < self.n and (self.n_threads == 1 or soon % self.n_threads == share):
+                    (<Receiver>self.receiver_at[soon])._fetch_ahead()
             index = integer_at(batch.indices, i)
             if self.n_threads > 1 and index % self.n_threads != share:
                 continue

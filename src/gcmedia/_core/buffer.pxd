@@ -15,12 +15,23 @@ cdef extern from *:
         view->buf = PyBytes_AS_STRING(octets);
         view->len = PyBytes_GET_SIZE(octets);
     }
+    /* Nothing of Python runs while such a view is used, so that nobody can resize the array. */
+    static inline int view_bytearray(PyObject *octets, Py_buffer *view)
+    {
+        if (!PyByteArray_CheckExact(octets) || (uintptr_t)PyByteArray_AS_STRING(octets) & 1)
+            return 0;
+        view->obj = NULL;
+        view->buf = PyByteArray_AS_STRING(octets);
+        view->len = PyByteArray_GET_SIZE(octets);
+        return 1;
+    }
     static inline void view_nothing(Py_buffer *view)
     {
         view->obj = NULL;
     }
     """
     void view_bytes(object octets, Py_buffer *view) noexcept nogil
+    bint view_bytearray(object octets, Py_buffer *view) noexcept
     # For a view that may stay unused, yet is released.
     void view_nothing(Py_buffer *view) noexcept nogil
 

@@ -7,6 +7,9 @@ cdef extern from "kernels/kernels.h":
         const char *name
         void (*ulaw_to_int16)(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
         void (*alaw_to_int16)(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
+        # The same, and the sum of the squares of the samples.
+        int64_t (*ulaw_measured)(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
+        int64_t (*alaw_measured)(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
         void (*int16_to_ulaw)(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil
         void (*int16_to_alaw)(const int16_t *pcm, uint8_t *octets, Py_ssize_t n_samples) noexcept nogil
         void (*swap_octets)(const uint8_t *src, uint8_t *dst, Py_ssize_t n_samples) noexcept nogil

@@ -8,7 +8,7 @@ cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from libc.math cimport NAN, ceil, fabs
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 from gcmedia._core.buffer cimport borrow_octets
@@ -21,11 +21,12 @@ from gcmedia._core.playout import PlayoutEstimator as _PlayoutEstimator
 from gcmedia.config import JitterConfig
 from gcmedia.types import Stats
 
-# Loss is judged on at least this many packets expected.
-cdef int64_t MIN_EXPECTED = 20
-
 cdef enum:
     FIRST_SLOTS = 8             # made at first; most streams never need more
+
+
+cdef extern from "stdlib.h" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
 
 
 @cython.final
@@ -92,6 +93,7 @@ cdef class JitterBuffer:
         self.max_payload_octets = max_payload_octets
         # What waits takes at most half the ring, so a gap that is waited for must fit into the other half.
         self.validator = SequenceValidator(max_jump=min(32, config.slots // 2 - 1))
+        self.by_depth = config.policy == "depth"
         self.by_window = config.policy == "window"
         self.by_delay = config.policy == "adaptive"
         if self.by_delay:
@@ -119,12 +121,12 @@ cdef class JitterBuffer:
         self.max_hold = config.max_hold_ms / 1000.0
         self.newest = -1
         self.fresh = True
+        self.block_end = LOSS_BLOCK
         if not self._move(min(FIRST_SLOTS, self.n_slots), packet_octets):
             raise MemoryError()
 
     def __dealloc__(self):
         free(self.slots)
-        free(self.payloads)
 
     # The suspect lives behind the ring, at index n_there.
 
@@ -158,12 +160,13 @@ cdef class JitterBuffer:
 
     cdef bint _move(self, int n_there, Py_ssize_t room) noexcept nogil:
         """Move the ring to one of so many slots of so many octets; False when memory is out."""
-        cdef Slot *slots = <Slot *>malloc((n_there + 1) * sizeof(Slot))
-        cdef uint8_t *payloads = <uint8_t *>malloc((n_there + 1) * room)
+        # One piece of memory, each slot and payload in cache lines of its own: where thousands of calls take turns, all
+        # of it is out of the cache.
+        cdef Py_ssize_t stride = (room + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
+        cdef Slot *slots = <Slot *>aligned_alloc(CACHE_LINE, (n_there + 1) * (sizeof(Slot) + stride))
+        cdef uint8_t *payloads = <uint8_t *>(slots + n_there + 1)
         cdef int i, to
-        if slots == NULL or payloads == NULL:
-            free(slots)
-            free(payloads)
+        if slots == NULL:
             return False
         for i in range(n_there + 1):
             slots[i].place = -1
@@ -172,31 +175,14 @@ cdef class JitterBuffer:
                 if self.slots[i].place >= 0:
                     to = n_there if i == self.n_there else self.slots[i].place & (n_there - 1)
                     slots[to] = self.slots[i]
-                    memcpy(payloads + to * room, self.payloads + i * self.room, self.slots[i].n_octets)
+                    memcpy(payloads + to * stride, self.payloads + i * self.stride, self.slots[i].n_octets)
         free(self.slots)
-        free(self.payloads)
         self.slots = slots
         self.payloads = payloads
         self.n_there = n_there
         self.room = room
+        self.stride = stride
         return True
-
-    cdef void _store(self, int64_t place, uint32_t number, int64_t timestamp, const uint8_t *payload,
-                     Py_ssize_t n_octets, double now, uint8_t flags, int64_t missing) noexcept nogil:
-        cdef Slot *slot = &self.slots[place & (self.n_there - 1)]
-        slot.place = place
-        slot.number = number
-        slot.timestamp = timestamp
-        slot.arrival = now
-        slot.missing = missing
-        slot.hole_samples = 0
-        slot.n_samples = 0
-        slot.n_octets = n_octets
-        slot.flags = flags
-        slot.hole_cause = 0
-        memcpy(self.payload_at(place), payload, n_octets)
-        if place > self.newest:
-            self.newest = place
 
     cdef void _make_way(self, int64_t place) noexcept nogil:
         """Drop the oldest until ``place`` fits into the ring, which grows up to its bound."""
@@ -227,7 +213,7 @@ cdef class JitterBuffer:
             missing[0] = 0
             flags[0] |= SLOT_RESET
             self.has_transit = False
-            self.n_recent = 0
+            self.n_recent = self.recent_at = 0
             if self.by_delay:
                 self.playout.restart()
         else:
@@ -265,6 +251,8 @@ cdef class JitterBuffer:
         cdef int64_t place, missing = 0, inner
         cdef Slot *suspect
 
+        if take_next(self, number, timestamp, payload, n_octets, now, flags):
+            return IN_ORDER
         self.received += 1
         self.octets += n_octets
         self.clock = now
@@ -289,14 +277,14 @@ cdef class JitterBuffer:
             suspect.arrival = now
             suspect.n_octets = n_octets
             suspect.flags = flags
-            memcpy(&self.payloads[self.n_there * self.room], payload, n_octets)
+            memcpy(&self.payloads[self.n_there * self.stride], payload, n_octets)
             return outcome
 
         if outcome == RESET and self.fresh and self.newest == self.next:
             # The stream's first and only packet was nonsense: nobody has it yet, and the stream begins here.
             self.slot_at(self.next).place = -1
             self.newest = self.next - 1
-            self.n_recent = 0
+            self.n_recent = self.recent_at = 0
             self.has_transit = False
             self.validator.forget_first()
             self.restarting = False
@@ -312,9 +300,9 @@ cdef class JitterBuffer:
                 place = self._place_after_cut(self.validator.suspect_extended, outcome, &missing, &suspect.flags)
             self._make_way(place)
             suspect = &self.slots[self.n_there]         # the ring may have grown
-            self._store(place, suspect.number, suspect.timestamp, &self.payloads[self.n_there * self.room],
-                        suspect.n_octets, suspect.arrival, suspect.flags, missing)
-            self._observe(suspect.timestamp, suspect.arrival)
+            store(self, place, suspect.number, suspect.timestamp, &self.payloads[self.n_there * self.stride],
+                  suspect.n_octets, suspect.arrival, suspect.flags, missing)
+            observe(self, suspect.timestamp, suspect.arrival)
             suspect.place = -1
             missing = 0
             place = self.validator.extended - self.shift
@@ -346,24 +334,18 @@ cdef class JitterBuffer:
         while place - self.next >= self.n_slots // 2:
             self._step()
         self._make_way(place)
-        self._store(place, number, timestamp, payload, n_octets, now, flags, missing)
+        store(self, place, number, timestamp, payload, n_octets, now, flags, missing)
         if place < self.newest:
             self._take_over_cut(place)
         elif outcome == IN_ORDER:
-            self._measure_packet(<double>timestamp - <double>self.newest_timestamp)
-        self._observe(timestamp, now)
-        self._adapt()
+            measure_packet(self, <double>timestamp - <double>self.newest_timestamp)
+        observe(self, timestamp, now)
+        adapt(self)
         return outcome
 
     cdef bint _near_origin(self, int64_t timestamp) noexcept nogil:
         """Whether a timestamp is within an hour of where the stream is said to begin."""
         return fabs(<double>timestamp - <double>self.origin) <= 3600.0 * self.timestamp_rate
-
-    cdef inline void _measure_packet(self, double ticks) noexcept nogil:
-        """Learn the length of a packet: what two steps of the timestamps in a row agree on."""
-        if ticks > 0 and fabs(ticks - self.last_step) <= 2.0:
-            self.ticks_per_packet = ticks
-        self.last_step = ticks
 
     cdef void _take_over_cut(self, int64_t place) noexcept nogil:
         """A packet came in just before one that follows a cut: now it is this one that does."""
@@ -404,15 +386,10 @@ cdef class JitterBuffer:
         cdef Slot *slot = self.slot_at(self.next)
         if slot == NULL:
             self.given_up += 1
+            self.next += 1
+            self.fresh = False
         else:
-            self.emitted += 1
-            self.delay_sum += max(0.0, self.clock - slot.arrival)
-            self.target_sum += self.target_delay()
-            self.released_timestamp = slot.timestamp
-            self.flushes += self.given_up > self.gap_tolerance
-            self.given_up = 0
-        self.next += 1
-        self.fresh = False
+            step_over(self, slot, self.target_delay())
 
     cdef void release_all(self) noexcept nogil:
         """Release whatever waits; what is missing in between is given up."""
@@ -435,7 +412,7 @@ cdef class JitterBuffer:
                 return
             self._step()
 
-    cdef void _release_by_depth(self, double now) noexcept nogil:
+    cdef inline void _release_by_depth(self, double now) noexcept nogil:
         while self.next <= self.newest:
             if self.newest - self.next + 1 < self.target_depth:
                 if now - self._first_waiting().arrival < self.max_hold:
@@ -476,93 +453,28 @@ cdef class JitterBuffer:
             return self.playout.target
         return self.target_depth * self.spacing
 
-    cdef void done(self, Slot *slot) noexcept nogil:
-        """The reader has finished with the slot at ``read``."""
-        if slot.flags & SLOT_DISCARD:
-            self.discarded += 1
-        else:
-            self.played += 1
-        slot.place = -1
-        self.read += 1
-
     cdef void take_over(self) noexcept nogil:
         """A new connection takes over: what waits is released, and the next packet is told apart."""
         self.release_all()
         self.restarting = self.validator.started
         self.validator.has_suspect = False              # what comes now cannot confirm it
 
-    cdef void _observe(self, int64_t timestamp, double now) noexcept nogil:
-        """Interarrival jitter (RFC 3550 A.8), packet spacing, loss history."""
-        cdef double transit = now - timestamp / self.timestamp_rate
-        cdef int64_t expected, lost
-        cdef int i
-        if self.has_transit:
-            self.jitter += (fabs(transit - self.last_transit) - self.jitter) / 16.0
-        self.last_transit = transit
-        self.has_transit = True
-        if self.received == 1 or self.n_recent == 0 or timestamp > self.newest_timestamp:
-            self.newest_timestamp = timestamp
-        if self.by_delay:
-            self._follow_arrival(timestamp, now)
-        self.recent_timestamps[self.n_recent % (N_INTERVALS + 1)] = timestamp
-        self.n_recent += 1
-        expected = expected_of(self.validator)
-        if expected >= self.n_blocks * LOSS_BLOCK + LOSS_BLOCK:
-            lost = lost_of(self.validator)
-            while expected >= (self.n_blocks + 1) * LOSS_BLOCK:
-                i = self.n_blocks % N_LOSS_BLOCKS
-                self.block_expected[i] = expected
-                self.block_lost[i] = lost
-                self.n_blocks += 1
-
-    cdef double loss_rate(self) noexcept nogil:
-        """Share of the last 192 to 256 packets expected that have not come."""
+    cdef void _end_blocks(self) noexcept nogil:
+        """Keep what is expected and lost at the end of each block of packets."""
         cdef int64_t expected = expected_of(self.validator)
         cdef int64_t lost = lost_of(self.validator)
-        cdef int oldest
+        cdef int i
+        while expected >= self.block_end:
+            i = self.n_blocks & (N_LOSS_BLOCKS - 1)
+            self.block_expected[i] = expected
+            self.block_lost[i] = lost
+            self.n_blocks += 1
+            self.block_end += LOSS_BLOCK
         if self.n_blocks >= N_LOSS_BLOCKS:
-            oldest = self.n_blocks % N_LOSS_BLOCKS
-            expected -= self.block_expected[oldest]
-            lost -= self.block_lost[oldest]
-        if expected <= 0 or lost <= 0:                  # late ones can outweigh what is missing now
-            return 0.0
-        return min(1.0, lost / <double>expected)
+            self.lost_before_blocks = self.block_lost[self.n_blocks & (N_LOSS_BLOCKS - 1)]
 
-    cdef double interval(self) noexcept nogil:
-        """Mean spacing of the timestamps of the last 50 packets, in seconds."""
-        cdef int64_t n = min(self.n_recent - 1, <int64_t>N_INTERVALS)
-        if n < 1:
-            return 0.0
-        cdef int64_t last = self.recent_timestamps[(self.n_recent - 1) % (N_INTERVALS + 1)]
-        cdef int64_t first = self.recent_timestamps[(self.n_recent - 1 - n) % (N_INTERVALS + 1)]
-        cdef double ticks = <double>last - <double>first
-        if ticks != self.spanned_ticks or n != self.n_spanned:          # else the divisions would give the same
-            self.spanned_ticks = ticks
-            self.n_spanned = n
-            self.mean_interval = max(0.0, ticks / n / self.timestamp_rate)
-        return self.mean_interval
-
-    cdef void _adapt(self) noexcept nogil:
-        cdef double loss, interval
-        if self.by_delay:
-            return
-        if not self.by_window:
-            self.spacing = self.interval()
-        if expected_of(self.validator) < MIN_EXPECTED:
-            return
-        loss = self.loss_rate()
-        if self.by_window:
-            if loss > self.wide_loss:
-                self.window = self.wide_window
-                self.dwell = 0
-            elif loss < self.narrow_loss:
-                self.dwell += 1
-                if self.dwell >= self.dwell_packets:
-                    self.window = self.narrow_window
-            else:
-                self.dwell = 0
-            return
-        interval = self.spacing
+    cdef void _adapt_depth(self, double loss) noexcept nogil:
+        cdef double interval = self.spacing
         if loss > self.raise_loss or interval > self.raise_interval:
             self.target_depth = self.raised_depth
             self.dwell = 0
@@ -572,6 +484,27 @@ cdef class JitterBuffer:
                 self.target_depth = self.lowered_depth
         else:
             self.dwell = 0
+
+    cdef void _adapt_window(self, double loss) noexcept nogil:
+        if loss > self.wide_loss:
+            self.window = self.wide_window
+            self.dwell = 0
+        elif loss < self.narrow_loss:
+            self.dwell += 1
+            if self.dwell >= self.dwell_packets:
+                self.window = self.narrow_window
+        else:
+            self.dwell = 0
+
+    cdef double loss_rate(self) noexcept nogil:
+        """Share of the last 192 to 256 packets expected that have not come."""
+        cdef int64_t expected = expected_of(self.validator)
+        cdef int64_t lost = lost_of(self.validator) - self.lost_before_blocks
+        if self.n_blocks >= N_LOSS_BLOCKS:
+            expected -= self.block_expected[self.n_blocks & (N_LOSS_BLOCKS - 1)]
+        if expected <= 0 or lost <= 0:                  # late ones can outweigh what is missing now
+            return 0.0
+        return min(1.0, lost / <double>expected)
 
     cdef int64_t buffered(self) noexcept nogil:
         cdef int64_t place, n = 0
@@ -646,7 +579,7 @@ cdef class JitterBuffer:
             packet.lost_before = 0 if slot.flags & SLOT_RESET else self.lost_before + slot.missing
             self.lost_before = 0
             packets.append(packet)
-            self.done(slot)
+            finish(self, slot)
         return packets
 
     @property
@@ -657,7 +590,7 @@ cdef class JitterBuffer:
     @property
     def target(self):
         """Depth aimed at now, in packets; by the adaptive policy, what its delay comes to."""
-        cdef double interval = self.interval()
+        cdef double interval = interval_of(self)
         if self.by_delay:
             return <int>ceil(self.playout.target / interval) if interval > 0.0005 else 0
         return self.target_depth
@@ -669,7 +602,7 @@ cdef class JitterBuffer:
 
     def stats(self):
         """Counters since the start, as `gcmedia.types.Stats`; sample counts are 0, this class counts packets."""
-        cdef double interval = self.interval()
+        cdef double interval = interval_of(self)
         cdef int64_t refused = self.oversized + self.malformed + self.validator.refused
         return Stats(
             packets_received=self.received,

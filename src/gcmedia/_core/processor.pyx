@@ -10,6 +10,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove, memset
 
+from gcmedia._core.conceal cimport remember
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.g711 cimport (
     alaw_channel_to_int16, alaw_to_int16, ulaw_channel_to_int16, ulaw_to_int16,
@@ -155,6 +156,7 @@ cdef class Processor:
         self.n_channels = n_channels
         self.block_octets = self.sample_octets * n_channels
         self.frame_samples = sample_rate // 1000 * frame_ms
+        self.frame_block = self.frame_samples * n_channels
         self.channels = tuple(
             [Channel(sample_rate, conceal, silence, gate, compressor) for _ in range(n_channels)]
         )
@@ -162,7 +164,7 @@ cdef class Processor:
         for i in range(n_channels):
             self.channel_at[i] = <PyObject *>self.channels[i]
         cdef Channel first = self.channels[0]
-        self.plain = n_channels == 1 and first.gate is None and first.compressor is None
+        self.plain = first.gate is None and first.compressor is None
         if first.gate is not None:
             self.delay_samples += first.gate.delay_samples
         if first.compressor is not None:
@@ -207,7 +209,7 @@ cdef class Processor:
         for i in range(self.n_channels):
             pcm = (<Channel>self.channel_at[i]).raw_end()
             self._decode_channel(octets, pcm, n_samples, i)
-            (<Channel>self.channel_at[i]).concealer.good(pcm, n_samples)
+            remember((<Channel>self.channel_at[i]).concealer, pcm, n_samples)
             (<Channel>self.channel_at[i])._append(n_samples, False)
         self.concealing = False
         self._taken(n_samples)
@@ -272,6 +274,8 @@ cdef class Processor:
 
     cdef Frame take(self):
         """The next frame; `has_frame` has said that there is one."""
+        if self.held:
+            return self._take_held()
         cdef Channel channel = <Channel>self.channels[self.next_channel]
         cdef int n = <int>self.next_length()
         cdef Frame frame = Frame.__new__(Frame)
@@ -310,26 +314,36 @@ cdef class Processor:
         self.n_out += n
         return n
 
-    cdef Frame whole(self, const uint8_t *octets):
+    cdef Frame _whole_frame(self, int i, const uint8_t *octets):
         cdef Frame frame = Frame.__new__(Frame)
-        cdef Py_ssize_t n = self.frame_samples
-        frame.raw_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
+        frame.raw_octets = PyBytes_FromStringAndSize(NULL, self.frame_samples * sizeof(int16_t))
         frame.pcm_octets = frame.raw_octets
         frame.position = self.n_out
         frame.n_samples = self.frame_samples
         frame.sample_rate = self.sample_rate
-        frame.channel = 0
+        frame.channel = i
         frame.concealed_samples = 0
-        self.whole_into(octets, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
-        frame.silent = (<Channel>self.channel_at[0]).silence.silent
-        frame.squares = (<Channel>self.channel_at[0]).silence.last_squares
+        hear(self, i, octets, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+        frame.silent = (<Channel>self.channel_at[i]).silence.silent
+        frame.squares = (<Channel>self.channel_at[i]).silence.last_squares
         return frame
 
-    cdef void whole_into(self, const uint8_t *octets, int16_t *out) noexcept nogil:
-        cdef Py_ssize_t n = self.frame_samples
-        self._decode_channel(octets, out, n, 0)
-        (<Channel>self.channel_at[0]).concealer.good(out, n)
-        (<Channel>self.channel_at[0]).silence.push_frame(out, n)
+    cdef Frame whole(self, const uint8_t *octets):
+        cdef Frame frame = self._whole_frame(0, octets)
+        cdef int i
         self.concealing = False
-        self.n_in += n
-        self.n_out += n
+        self.n_in += self.frame_samples
+        if self.n_channels == 1:
+            self.n_out += self.frame_samples
+            return frame
+        self.held = [self._whole_frame(i, octets) for i in range(self.n_channels - 1, 0, -1)]
+        self.next_channel = 1
+        return frame
+
+    cdef Frame _take_held(self):
+        cdef Frame frame = self.held.pop()
+        self.next_channel += 1
+        if self.next_channel == self.n_channels:
+            self.next_channel = 0
+            self.n_out += self.frame_samples
+        return frame

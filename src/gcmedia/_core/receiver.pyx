@@ -1,33 +1,30 @@
-"""One stream, from packets to frames: header, sequence, jitter buffer, timeline, processor.
-
-The timeline counts samples.  A packet that follows the one before it begins where that one ended.  Where packets
-are missing the hole is as long as they would have been; media timestamps decide where the sequence numbers cannot:
-after a restart, after a long gap, and where packets differ in length.
-"""
+"""One stream, from packets to frames: header, sequence, jitter buffer, timeline, processor."""
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from libc.math cimport fabs, llround
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 
-from gcmedia._core.buffer cimport borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at
-from gcmedia._core.frame cimport Frame
-from gcmedia._core.jitter cimport (
-    SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_RESET, Slot, payload_of, slot_of,
+from gcmedia._core.buffer cimport (
+    borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at, view_bytearray,
 )
+from gcmedia._core.frame cimport Frame
+from gcmedia._core.jitter cimport CACHE_LINE, SLOT_DISCARD, Slot, finish, payload_of, release_due, slot_of, take_next
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
-from gcmedia._core.processor cimport Channel, samples_in, takes_whole
+from gcmedia._core.processor cimport Channel, samples_in, takes_whole, whole_into
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
+from gcmedia._core.timeline cimport (
+    CAUSE_IDLE, CAUSE_LOST, CAUSE_OVERRUN, CAUSE_PAUSED, CAUSE_RECONNECT, HoleRecord, add_hole, begin, end_line,
+    lay, position_of, samples_between, take_hole,
+)
 
 import dataclasses
 
 from gcmedia.errors import FormatError, StateError
 from gcmedia.types import Hole
 
+cdef void *last_pushed = NULL               # the receiver that had the last packet; only compared
 cdef tuple CAUSES = ("", "lost", "reconnect", "restart", "paused", "overrun", "idle")
-# Packets with exact timestamps in a row, from which on small jumps mean something.
-cdef int N_STEADY = 4
 cdef tuple LAYOUT_NAMES = ("padded16", "packed12", "auto")
 
 cdef enum:
@@ -126,11 +123,50 @@ cdef class Receiver:
             packet_octets=packet_ms * octets_per_ms,
             max_payload_octets=max_packet_ms * octets_per_ms,
         )
-        self.samples_per_tick = sample_rate / timestamp_rate
-        self.max_hole = max_hole_s * sample_rate
+        begin(
+            &self.line, sample_rate, self.processor.block_octets, sample_rate / timestamp_rate, max_hole_s * sample_rate
+        )
         self.max_ready = <int64_t>(max_ready_s * sample_rate)
         self.at_work = &self.busy
         self._set_direct()
+        self._note_lines()
+
+    def __dealloc__(self):
+        end_line(&self.line)
+
+    cdef void _note_lines(self):
+        """Note where the state is that nearly every packet touches, for `_fetch_ahead`."""
+        cdef Channel channel = self.processor.channels[0]
+        cdef int n = 0, i
+        for i in range(7):
+            self.lines[n + i] = <const char *><void *>self.jitter + i * CACHE_LINE
+        n += 7
+        for i in range(3):
+            self.lines[n + i] = <const char *><void *>self.jitter.validator + i * CACHE_LINE
+        n += 3
+        for i in range(2):
+            self.lines[n + i] = <const char *><void *>self.processor + i * CACHE_LINE
+        n += 2
+        self.lines[n] = <const char *><void *>channel
+        self.lines[n + 1] = <const char *><void *>channel.concealer
+        self.lines[n + 2] = <const char *><void *>channel.silence
+        self.lines[n + 3] = <const char *><void *>channel.silence + CACHE_LINE
+
+    cdef inline void _fetch_ahead(self) noexcept nogil:
+        """Ask for the state of this stream at once, not one piece after the other, when another had its turn before."""
+        cdef int64_t into, out
+        cdef int i
+        for i in range(1, 6):
+            PREFETCH(<const char *><void *>self + i * CACHE_LINE)
+        for i in range(N_LINES):
+            PREFETCH(self.lines[i])
+        into = (self.jitter.newest + 1) & (self.jitter.n_there - 1)     # where the packet goes,
+        out = self.jitter.next & (self.jitter.n_there - 1)              # and the one that it pushes out
+        PREFETCH(&self.jitter.slots[into])
+        PREFETCH(&self.jitter.slots[out])
+        for i in range(3):
+            PREFETCH(self.jitter.payloads + out * self.jitter.stride + i * CACHE_LINE)
+            PREFETCH(self.jitter.payloads + into * self.jitter.stride + i * CACHE_LINE)
 
     # Packets in
 
@@ -148,9 +184,17 @@ cdef class Receiver:
 
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
                           double now) noexcept nogil:
-        cdef Py_ssize_t n_samples = samples_in(self.processor, n_octets)
-        cdef Py_ssize_t whole = n_samples * self.processor.block_octets
+        cdef Py_ssize_t n_samples, whole
         cdef Outcome outcome
+        # As long as the last one, so it needs no division.
+        if n_octets == self.line.last_octets and take_next(
+                self.jitter, number, timestamp, payload, n_octets, now, SLOT_DISCARD if self.paused else 0):
+            self._release(now)
+            if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
+                return self._drain_ring()
+            return 0
+        n_samples = samples_in(self.processor, n_octets)
+        whole = n_samples * self.processor.block_octets
         if n_samples == 0:
             self.refused_empty += 1
             self.jitter.received += 1
@@ -173,14 +217,13 @@ cdef class Receiver:
 
     cdef inline void _release(self, double now) noexcept nogil:
         """Let go what is due, and lay it on the timeline."""
-        self.jitter.release(now)
-        if self.placed != self.jitter.next or self.placed < self.jitter.read:
-            self._place()
+        release_due(self.jitter, now)
+        lay(&self.line, self.jitter)
 
     cdef int _drain_ring(self) noexcept nogil:
         """Nobody takes frames: decode ahead, up to the bound, so that the ring has room."""
         cdef int fed = 1
-        while (fed > 0 and self.jitter.read < self.placed
+        while (fed > 0 and self.jitter.read < self.line.placed
                 and self.processor.n_in - self.processor.n_out < self.max_ready):
             fed = self._feed()
         return fed if fed < 0 else 0
@@ -292,6 +335,10 @@ cdef class Receiver:
         StateError
             If the stream has been flushed.
         """
+        global last_pushed
+        if <void *>self != last_pushed:
+            last_pushed = <void *>self
+            self._fetch_ahead()
         if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
             if self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now) < 0:
                 raise MemoryError()
@@ -325,19 +372,29 @@ cdef class Receiver:
         """
         cdef Py_buffer view
         cdef Py_ssize_t n
-        cdef int done = 0
-        borrow_samples_into(out, &view, "out")
-        try:
-            self._check_out(&view)
-            if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
-                done = self._push_octets(
-                    <const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now
-                )
-            else:
+        global last_pushed
+        if <void *>self != last_pushed:
+            last_pushed = <void *>self
+            self._fetch_ahead()
+        if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
+            if not view_bytearray(out, &view):
+                borrow_samples_into(out, &view, "out")
+            if view.len // 2 < self.processor.frame_block or self.processor.next_channel:
+                PyBuffer_Release(&view)
+                self._check_out(&view)      # raises
+            n = self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now)
+        else:
+            borrow_samples_into(out, &view, "out")
+            try:
+                self._check_out(&view)
                 self._push_any(packet, now)
-            n = self._read_into(<int16_t *>view.buf, view.len // 2) if done == 0 else -1
-        finally:
-            PyBuffer_Release(&view)
+                n = 0
+            except BaseException:
+                PyBuffer_Release(&view)
+                raise
+        if n == 0 and not self._is_dry():
+            n = self._read_into(<int16_t *>view.buf, view.len // 2)
+        PyBuffer_Release(&view)
         if n < 0:
             raise MemoryError()
         return n
@@ -495,160 +552,13 @@ cdef class Receiver:
 
     # The timeline
 
-    cdef void _add_hole(self, int64_t position, int64_t n_samples, uint8_t cause) noexcept nogil:
-        cdef HoleRecord *last
-        if n_samples <= 0:
-            return
-        if self.n_holes > self.n_holes_taken:
-            last = &self.holes_found[(self.n_holes - 1) % MAX_HOLES]
-            if last.cause == cause and last.position + last.n_samples == position:
-                last.n_samples += n_samples
-                return
-        if self.n_holes - self.n_holes_taken == MAX_HOLES:      # nobody takes them: the oldest gives way
-            self.n_holes_taken += 1
-        last = &self.holes_found[self.n_holes % MAX_HOLES]
-        last.position = position
-        last.n_samples = n_samples
-        last.cause = cause
-        self.n_holes += 1
-
-    cdef void _add_anchor(self, int64_t timestamp, int64_t position) noexcept nogil:
-        cdef Anchor *anchor = &self.anchors[self.n_anchors % MAX_ANCHORS]
-        anchor.timestamp = timestamp
-        anchor.position = position
-        self.n_anchors += 1
-
-    cdef int _next_agrees(self, Slot *slot, double tolerance) noexcept nogil:
-        """Whether the timestamp of the packet behind this one goes on from here; -1 when it is not there."""
-        cdef Slot *following = slot_of(self.jitter, slot.place + 1)
-        cdef double step
-        if following == NULL:
-            return -1
-        step = <double>(<int64_t>(<uint64_t>following.timestamp - <uint64_t>slot.timestamp)) * self.samples_per_tick
-        return fabs(step - slot.n_samples) <= tolerance
-
-    cdef bint _arrival_agrees(self, Slot *slot, double step) noexcept nogil:
-        """Whether about as much time has passed between the arrivals as between the timestamps, in samples."""
-        cdef double waited = (slot.arrival - self.last_arrival) * self.processor.sample_rate
-        return fabs(waited - step) <= 0.25 * step
-
-    cdef int64_t _hole_before(self, Slot *slot, uint8_t *cause) noexcept nogil:
-        """Length of the hole between the last packet and this one, in samples, and its cause."""
-        cdef int64_t missing = self.missing + slot.missing
-        cdef double ticks = <double>(<int64_t>(<uint64_t>slot.timestamp - <uint64_t>self.last_timestamp))
-        cdef double by_timestamp = ticks * self.samples_per_tick - self.last_samples
-        cdef double by_sequence = <double>missing * self.last_samples
-        cdef double exact = 1.5 * self.samples_per_tick         # what rounding to ticks explains
-        cdef bint possible = -exact <= by_timestamp <= self.max_hole
-        cause[0] = CAUSE_RECONNECT if slot.flags & SLOT_RECONNECT else CAUSE_LOST
-        if slot.flags & SLOT_DISCARD:
-            cause[0] = CAUSE_PAUSED
-
-        if slot.flags & SLOT_RESET:
-            if cause[0] == CAUSE_LOST:
-                cause[0] = CAUSE_RESTART
-            if not possible:
-                by_timestamp = (slot.arrival - self.last_arrival) * self.processor.sample_rate - self.last_samples
-                by_timestamp = min(by_timestamp, self.max_hole)
-            return llround(max(by_timestamp, 0.0))
-        if slot.flags & SLOT_RECONNECT or (missing and (self.varied or slot.flags & SLOT_CUT)):
-            return llround(max(by_timestamp, 0.0) if possible else by_sequence)
-        return self._hole_in_doubt(slot, by_sequence, by_timestamp - by_sequence, exact, cause)
-
-    cdef int64_t _hole_in_doubt(self, Slot *slot, double by_sequence, double jump, double exact,
-                                uint8_t *cause) noexcept nogil:
-        """Length of a hole of which the timestamp says that it is longer, by ``jump``, than the numbers say.
-
-        The sender was idle, or its clock or its count was set, if another packet or the arrival confirms it; else the
-        timestamp of one packet has slipped and is not believed.  As long as timestamps have been exact a jump of
-        any length is told from their noise; else one of at least two packets.
-        """
-        cdef double noise = 2.0 * self.last_samples
-        cdef double tolerance = exact if self.steady >= N_STEADY else noise
-        cdef bint confirmed
-        cdef int agrees
-        if fabs(jump) <= tolerance:
-            self.steady = self.steady + 1 if fabs(jump) <= exact else 0
-            self.pending_jump = 0
-            return llround(by_sequence)
-        confirmed = self.pending_jump != 0 and fabs(jump - self.pending_jump) <= tolerance
-        self.pending_jump = 0
-        if not confirmed:
-            agrees = self._next_agrees(slot, tolerance)
-            confirmed = agrees == 1 or (
-                jump > noise and self._arrival_agrees(slot, by_sequence + jump + self.last_samples)
-            )
-            if not confirmed and fabs(jump) <= noise:
-                self.steady = 0
-                return llround(by_sequence)
-            self.timestamp_jumps += 1
-            if not confirmed:
-                self.slipped = True
-                if agrees == -1:
-                    self.pending_jump = jump
-                return llround(by_sequence)
-        self.jumped = True
-        if not -exact <= by_sequence + jump <= self.max_hole:
-            return llround(by_sequence)
-        if by_sequence == 0 and cause[0] == CAUSE_LOST:
-            cause[0] = CAUSE_IDLE
-        return llround(max(by_sequence + jump, 0.0))
-
-    cdef void _place_packet(self, Slot *slot) noexcept nogil:
-        """Lay one packet on the timeline, behind the hole that precedes it."""
-        cdef int64_t hole = 0
-        cdef uint8_t cause = NO_CAUSE
-        slot.n_samples = <int>samples_in(self.processor, slot.n_octets)
-        self.slipped = self.jumped = False
-        if self.has_last:
-            if slot.n_samples != self.last_samples:
-                self.varied = True
-            hole = self._hole_before(slot, &cause)
-        elif self.jitter.has_origin:
-            hole = llround(<double>(slot.timestamp - self.jitter.origin) * self.samples_per_tick)
-            cause = CAUSE_PAUSED if slot.flags & SLOT_DISCARD else CAUSE_LOST
-            if not 0 <= hole <= self.max_hole:
-                hole = 0
-        slot.hole_samples = hole
-        slot.hole_cause = cause
-        self._add_hole(self.position_end, hole, cause)
-        self.position_end += hole
-        if not self.has_last or self.jumped or slot.flags & (SLOT_RESET | SLOT_CUT):
-            self._add_anchor(slot.timestamp, self.position_end)
-        if slot.flags & SLOT_DISCARD:
-            self._add_hole(self.position_end, slot.n_samples, CAUSE_PAUSED)
-        if self.has_last and self.slipped:
-            self.last_timestamp += llround((self.last_samples + hole) / self.samples_per_tick)
-        else:
-            self.last_timestamp = slot.timestamp
-        self.last_position = self.position_end
-        self.last_arrival = slot.arrival
-        self.last_samples = slot.n_samples
-        self.has_last = True
-        self.missing = 0
-        self.position_end += slot.n_samples
-
-    cdef void _place(self) noexcept nogil:
-        """Lay what the jitter buffer has decided on the timeline."""
-        cdef Slot *slot
-        # The ring was counted anew or has overrun; or its first packets come in disorder, and none was placed.
-        if self.placed < self.jitter.read or self.jitter.fresh:
-            self.placed = self.jitter.read
-        while self.placed < self.jitter.next:
-            slot = slot_of(self.jitter, self.placed)
-            if slot == NULL:
-                self.missing += 1
-            else:
-                self._place_packet(slot)
-            self.placed += 1
-
     def begin(self, long long timestamp):
         """Say at which media time the stream begins, so that packets lost before the first one are a hole.
 
         Without it the first packet is the beginning; behind it, this does nothing.  The first packets are refused as
         nonsense when their timestamps are more than an hour away; after three of them it is this that is not believed.
         """
-        if not self.has_last:
+        if not self.line.has_last:
             self.jitter.has_origin = True
             self.jitter.origin = timestamp
 
@@ -657,22 +567,7 @@ cdef class Receiver:
 
         The position may lie ahead of what has been received.
         """
-        cdef int64_t i
-        cdef Anchor *anchor = NULL
-        if not self.has_last:
-            return None
-        if timestamp >= self.last_timestamp:
-            return self.last_position + self._samples_between(self.last_timestamp, timestamp)
-        for i in range(self.n_anchors - 1, max(<int64_t>0, self.n_anchors - MAX_ANCHORS) - 1, -1):
-            anchor = &self.anchors[i % MAX_ANCHORS]
-            if anchor.timestamp <= timestamp:
-                break
-        return max(<int64_t>0, anchor.position + self._samples_between(anchor.timestamp, timestamp))
-
-    cdef int64_t _samples_between(self, int64_t start, int64_t end) noexcept:
-        """Media time between two timestamps, held within a range that no call reaches."""
-        cdef double n_samples = (<double>end - <double>start) * self.samples_per_tick
-        return llround(min(max(n_samples, -1e15), 1e15))
+        return position_of(&self.line, timestamp) if self.line.has_last else None
 
     def pause(self):
         """From here on packets are counted as discarded; their place on the timeline is a hole of its length."""
@@ -690,8 +585,8 @@ cdef class Receiver:
         """
         self._check_free()
         self.jitter.take_over()
-        self.reconnecting = self.has_last or self.jitter.newest >= 0
-        self._place()
+        self.reconnecting = self.line.has_last or self.jitter.newest >= 0
+        lay(&self.line, self.jitter)
 
     def flush(self, end_timestamp=None):
         """End the stream: release what waits, fill the timeline up to its end.
@@ -715,34 +610,35 @@ cdef class Receiver:
                 self._refuse_told("the stream ended before the packets showed their layout")
             self.undetermined = []
         self.jitter.release_all()
-        self._place()
+        lay(&self.line, self.jitter)
         self.ended = True
         self._set_direct()
-        if end_timestamp is not None and self.has_last:
-            tail = self._samples_between(self.last_timestamp, end_timestamp) - self.last_samples
-            if 0 < tail <= self.max_hole:
+        if end_timestamp is not None and self.line.has_last:
+            tail = samples_between(&self.line, self.line.last_timestamp, end_timestamp) - self.line.last_samples
+            if 0 < tail <= self.line.max_hole:
                 self._close_with(tail)
         return self._ready()
 
     cdef void _close_with(self, int64_t n_samples) noexcept:
         """Put a hole at the end; a last slot that holds no packet carries it."""
         cdef uint8_t cause = CAUSE_PAUSED if self.paused else CAUSE_RECONNECT if self.reconnecting else CAUSE_LOST
-        self._add_hole(self.position_end, n_samples, cause)
-        self.position_end += n_samples
+        add_hole(&self.line, self.line.end, n_samples, cause)
+        self.line.end += n_samples
         self.tail_samples = n_samples
         self.tail_cause = cause
 
     # Frames out
 
     cdef int64_t _ready(self) noexcept nogil:
-        cdef int64_t held = self.position_end - self.processor.n_out
+        cdef int64_t held = self.line.end - self.processor.n_out
         cdef int64_t blocks
         if self.ended:
             blocks = (held + self.processor.frame_samples - 1) // self.processor.frame_samples
         else:
-            blocks = (held - self.processor.delay_samples) // self.processor.frame_samples
-            if blocks < 0 or held < self.processor.delay_samples:
-                blocks = 0
+            held -= self.processor.delay_samples
+            blocks = held >= self.processor.frame_samples
+            if held >= 2 * <int64_t>self.processor.frame_samples:
+                blocks = held // self.processor.frame_samples
         return blocks * self.processor.n_channels - self.processor.next_channel
 
     cdef int _feed(self) noexcept nogil:
@@ -759,10 +655,10 @@ cdef class Receiver:
             if self.jitter.overrun_samples:
                 self.hole_left = self.jitter.overrun_samples
                 self.hole_cause = CAUSE_OVERRUN
-                self._add_hole(self.processor.n_in, self.hole_left, CAUSE_OVERRUN)
+                add_hole(&self.line, self.processor.n_in, self.hole_left, CAUSE_OVERRUN)
                 self.jitter.overrun_samples = 0
                 continue
-            if self.jitter.read < self.placed:
+            if self.jitter.read < self.line.placed:
                 slot = slot_of(self.jitter, self.jitter.read)
                 if slot == NULL:
                     self.jitter.read += 1
@@ -777,7 +673,7 @@ cdef class Receiver:
                         return -1
                 elif self.processor.decode(payload_of(self.jitter, self.jitter.read), slot.n_samples) < 0:
                     return -1
-                self.jitter.done(slot)
+                finish(self.jitter, slot)
                 return 1
             if self.tail_samples:
                 self.hole_left = self.tail_samples
@@ -800,7 +696,7 @@ cdef class Receiver:
     cdef inline Slot *_whole_frame(self) noexcept nogil:
         """The packet that is the next frame as it is, with nothing before it; NULL where there is more to do."""
         cdef Slot *slot
-        if (not takes_whole(self.processor) or self.jitter.read >= self.placed or self.hole_left
+        if (not takes_whole(self.processor) or self.jitter.read >= self.line.placed or self.hole_left
                 or self.jitter.overrun_samples):
             return NULL
         slot = slot_of(self.jitter, self.jitter.read)
@@ -809,14 +705,21 @@ cdef class Receiver:
             return NULL
         return slot
 
+    cdef inline bint _is_dry(self) noexcept nogil:
+        """Whether there is surely nothing to hand out: no packet, no hole, no samples that wait."""
+        return (self.jitter.read == self.line.placed and not self.hole_left and not self.jitter.overrun_samples
+                and not self.tail_samples and takes_whole(self.processor))
+
     cdef Frame _next_frame(self):
         cdef Frame frame
         cdef int there
         cdef Slot *slot = self._whole_frame()
         if slot != NULL:
             frame = self.processor.whole(payload_of(self.jitter, self.jitter.read))
-            self.jitter.done(slot)
+            finish(self.jitter, slot)
             return frame
+        if self._is_dry():
+            return None
         there = self._fill_up()
         if there < 0:
             raise MemoryError()
@@ -826,20 +729,22 @@ cdef class Receiver:
         """Write whole frames while they fit; return samples per channel, -1 when memory is out."""
         cdef int16_t *at = out
         cdef int n_channels = self.processor.n_channels
-        cdef Py_ssize_t n_all = <Py_ssize_t>self.processor.frame_samples * n_channels
+        cdef Py_ssize_t n_all = self.processor.frame_block
         cdef Py_ssize_t left = room, n
         cdef int there
         cdef Slot *slot
         while True:
             slot = self._whole_frame()
-            if slot != NULL:
+            while slot != NULL:
                 if left < n_all:
-                    break
-                self.processor.whole_into(payload_of(self.jitter, self.jitter.read), at)
-                self.jitter.done(slot)
+                    return (room - left) // n_channels
+                whole_into(self.processor, payload_of(self.jitter, self.jitter.read), at)
+                finish(self.jitter, slot)
                 at += n_all
                 left -= n_all
-                continue
+                if self._is_dry():
+                    return (room - left) // n_channels if n_channels > 1 else room - left
+                slot = self._whole_frame()
             there = self._fill_up()
             if there < 0:
                 return -1
@@ -851,13 +756,14 @@ cdef class Receiver:
             self.processor.take_into(at)
             at += n
             left -= n
-        return (room - left) // n_channels if n_channels > 1 else room - left
+        return (room - left) // n_channels
 
     cdef int _check_out(self, const Py_buffer *out) except -1:
         """Frames into a buffer are those of all channels; `frames` may have been left between two."""
-        cdef Py_ssize_t least = <Py_ssize_t>self.processor.frame_samples * self.processor.n_channels
-        if out.len // 2 < least:
-            raise ValueError(f"out has room for {out.len // 2} samples, one frame takes {least}")
+        if out.len // 2 < self.processor.frame_block:
+            raise ValueError(
+                f"out has room for {out.len // 2} samples, one frame takes {self.processor.frame_block}"
+            )
         if self.processor.next_channel:
             raise StateError(
                 f"frames were taken up to channel {self.processor.next_channel} of {self.processor.n_channels}; "
@@ -936,11 +842,10 @@ cdef class Receiver:
         """
         self._check_free()
         cdef list found = []
-        cdef HoleRecord *record
-        while self.n_holes_taken < self.n_holes:
-            record = &self.holes_found[self.n_holes_taken % MAX_HOLES]
+        cdef HoleRecord *record = take_hole(&self.line)
+        while record != NULL:
             found.append(Hole(record.position, record.n_samples, CAUSES[record.cause]))
-            self.n_holes_taken += 1
+            record = take_hole(&self.line)
         return found
 
     # What is known
@@ -1027,8 +932,8 @@ cdef class Receiver:
         }
         return dataclasses.replace(
             stats,
-            timestamp_jumps=self.timestamp_jumps,
-            total_samples=self.position_end,
+            timestamp_jumps=self.line.timestamp_jumps,
+            total_samples=self.line.end,
             concealed_samples=self.processor.concealed_samples,
             silent_concealed_samples=self.processor.silent_concealed_samples,
             concealment_events=self.processor.concealment_events,

@@ -27,24 +27,25 @@ cdef class Verdict:
 cdef Verdict verdict_of(int outcome, int64_t gap)
 
 cdef class SequenceValidator:
+    # What every packet touches comes first
+    cdef uint32_t highest_number        # as on the wire
+    cdef bint started
+    cdef bint has_suspect
+    cdef bint suspect_accepted          # by the last push: the packet held before, just before this one
+    cdef int64_t highest                # extended; grows for ever
+    cdef int64_t base                   # extended number of the first packet of this sequence
+    cdef int64_t expected_before        # by sequences that have ended
+    cdef int64_t extended               # extended number of the last push
+    cdef int64_t gap                    # numbers that it skipped
+    cdef int64_t received, duplicates, refused
+    cdef uint64_t[16] _seen             # WINDOW_BITS, bit extended % WINDOW_BITS
+    # What the others touch
     cdef readonly int window            # numbers behind the highest that are remembered
     cdef readonly int max_jump          # a longer jump has to be confirmed by the next packet
     cdef readonly long long max_gap     # a confirmed jump ahead beyond this is a restart
-    cdef bint started
-    cdef uint32_t highest_number        # as on the wire
-    cdef int64_t highest                # extended; grows for ever
-    cdef int64_t base                   # extended number of the first packet of this sequence
-    cdef bint has_suspect
     cdef uint32_t suspect_number
-    # Of the last push:
-    cdef int64_t extended               # extended number of the packet
-    cdef int64_t gap                    # numbers skipped
-    cdef bint suspect_accepted          # the packet held before has been accepted, just before this one
     cdef int64_t suspect_extended
-    # Counters
-    cdef int64_t received, duplicates, late, refused, gaps, resets
-    cdef int64_t expected_before        # by sequences that have ended
-    cdef uint64_t[16] _seen             # WINDOW_BITS, bit extended % WINDOW_BITS
+    cdef int64_t late, gaps, resets
 
     cdef Outcome push_number(self, uint32_t number, int evidence) noexcept nogil
     cdef void forget_first(self) noexcept nogil
@@ -57,6 +58,22 @@ cdef class SequenceValidator:
 
 
 # Inline, as they are asked for with every packet.
+
+cdef inline bint goes_on(SequenceValidator validator, uint32_t number) noexcept nogil:
+    """Whether this is the next number, and nothing is in doubt; then `push_next` is all there is to do."""
+    return number == <uint32_t>(validator.highest_number + 1) and validator.started and not validator.has_suspect
+
+
+cdef inline void push_next(SequenceValidator validator) noexcept nogil:
+    """`push_number` of the number behind the highest."""
+    validator.received += 1
+    validator.gap = 0
+    validator.suspect_accepted = False
+    validator.highest_number += 1
+    validator.highest += 1
+    validator.extended = validator.highest
+    validator._seen[(validator.highest >> 6) & 15] |= <uint64_t>1 << (validator.highest & 63)
+
 
 cdef inline int64_t expected_of(SequenceValidator validator) noexcept nogil:
     return validator.expected_before + (validator.highest - validator.base + 1 if validator.started else 0)

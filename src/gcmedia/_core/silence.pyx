@@ -4,6 +4,7 @@ cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from libc.math cimport INFINITY, log10, sqrt
 from libc.stdint cimport int16_t, int64_t
+from libc.stdlib cimport free, malloc
 
 from gcmedia._core.buffer cimport borrow_int16
 from gcmedia._core.pcm cimport sum_of_magnitudes, sum_of_squares
@@ -64,9 +65,15 @@ cdef class SilenceDetector:
         self.config = config
         self._squares = config.metric == "rms"
         self._window_frames = config.window_frames
+        self._window = <Amount *>malloc(self._window_frames * sizeof(Amount))
+        if self._window == NULL:
+            raise MemoryError()
         self._hangover_frames = config.hangover_frames
         self._set_threshold()
         self.reset()
+
+    def __dealloc__(self):
+        free(self._window)
 
     cdef void _set_threshold(self):
         cdef double low = self.config.threshold * 32768.0
@@ -75,32 +82,7 @@ cdef class SilenceDetector:
         self._high = high * high if self._squares else high
 
     cdef bint push_frame(self, const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
-        cdef int64_t squares = sum_of_squares(pcm, n_samples)
-        cdef int64_t amount = squares if self._squares else sum_of_magnitudes(pcm, n_samples)
-        cdef double border
-        self.last_squares = squares
-        self.last_samples = n_samples
-        if self._n_frames == self._window_frames:
-            self._total -= self._sums[self._next]
-            self._total_samples -= self._lengths[self._next]
-        else:
-            self._n_frames += 1
-        self._sums[self._next] = amount
-        self._lengths[self._next] = n_samples
-        self._total += amount
-        self._total_samples += n_samples
-        self._next = self._next + 1 if self._next + 1 < self._window_frames else 0
-
-        border = self._low if self._speaking else self._high
-        if <double>self._total >= border * <double>self._total_samples:
-            self._speaking = True
-            self._hangover_left = self._hangover_frames
-        elif self._speaking and self._hangover_left > 0:
-            self._hangover_left -= 1
-        else:
-            self._speaking = False
-        self.silent = not self._speaking
-        return self.silent
+        return push_measured(self, pcm, n_samples, sum_of_squares(pcm, n_samples))
 
     @property
     def level_dbov(self):

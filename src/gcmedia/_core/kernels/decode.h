@@ -7,12 +7,14 @@
        PCMA   t << (segment - 1), in segment 0 t - 32
 
    Segment and sign depend on the upper four bits of an octet alone, the mantissa on the lower four, so tables of 16
-   entries, which fit one register, also undo the inversion. */
+   entries, which fit one register, also undo the inversion.
+
+   What `measured` is in the name of also returns the sum of the squares, while the samples are still in registers. */
 
 #ifndef GCMEDIA_DECODE_H
 #define GCMEDIA_DECODE_H
 
-#include "isa.h"
+#include "level.h"
 
 /* Constant expressions of an octet c, or of its upper half h and its lower half m. */
 #define ULAW_SEGMENT(h) (~(h) & 7)
@@ -47,7 +49,7 @@ static const Nibbles ALAW_NIBBLES __attribute__((unused)) = {
     {TIMES_16(ALAW_POWER, 0)}, {TIMES_16(ALAW_OFFSET, 0)}, {TIMES_16(-ALAW_T, 0)}, 3};
 
 /* Decode whole blocks in place, the rest by way of one more block on the stack. */
-#define DECODE_BLOCKS(size, block)                        \
+#define DECODE_BLOCKS(size, block, last)                  \
     uint8_t last_octets[size] = {0};                      \
     int16_t last_pcm[size];                               \
     ptrdiff_t i;                                          \
@@ -55,7 +57,7 @@ static const Nibbles ALAW_NIBBLES __attribute__((unused)) = {
         block(octets + i, pcm + i);                       \
     if (i < n_samples) {                                  \
         memcpy(last_octets, octets + i, n_samples - i);   \
-        block(last_octets, last_pcm);                     \
+        last(last_octets, last_pcm);                      \
         memcpy(pcm + i, last_pcm, 2 * (n_samples - i));   \
     }
 
@@ -95,7 +97,7 @@ static void ulaw_to_int16_baseline(const uint8_t *octets, int16_t *pcm, ptrdiff_
 {
     const __m128i zero = _mm_setzero_si128();
 #define BLOCK(from, to) decode_sse2(from, to, zero, 0)
-    DECODE_BLOCKS(16, BLOCK)
+    DECODE_BLOCKS(16, BLOCK, BLOCK)
 #undef BLOCK
 }
 
@@ -103,12 +105,12 @@ static void alaw_to_int16_baseline(const uint8_t *octets, int16_t *pcm, ptrdiff_
 {
     const __m128i zero = _mm_setzero_si128();
 #define BLOCK(from, to) decode_sse2(from, to, zero, 1)
-    DECODE_BLOCKS(16, BLOCK)
+    DECODE_BLOCKS(16, BLOCK, BLOCK)
 #undef BLOCK
 }
 
 /* One multiplication of octets adds power * t and 1 * offset to a sample. */
-AVX2 INLINE void decode_avx2(const uint8_t *octets, int16_t *pcm, const Nibbles *law)
+AVX2 INLINE void decode_avx2(const uint8_t *octets, int16_t *pcm, const Nibbles *law, Squares_avx2 *squares)
 {
 #define TABLE(name) _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)law->name))
     const __m256i low_half = _mm256_set1_epi8(15), one = _mm256_set1_epi8(1);
@@ -121,22 +123,50 @@ AVX2 INLINE void decode_avx2(const uint8_t *octets, int16_t *pcm, const Nibbles 
     t = _mm256_sign_epi8(t, _mm256_or_si256(code, one));
     __m256i first = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(power, one), _mm256_unpacklo_epi8(t, offset));
     __m256i second = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(power, one), _mm256_unpackhi_epi8(t, offset));
-    _mm256_storeu_si256((__m256i *)pcm, _mm256_slli_epi16(first, law->shift));
-    _mm256_storeu_si256((__m256i *)(pcm + 16), _mm256_slli_epi16(second, law->shift));
+    first = _mm256_slli_epi16(first, law->shift);
+    second = _mm256_slli_epi16(second, law->shift);
+    _mm256_storeu_si256((__m256i *)pcm, first);
+    _mm256_storeu_si256((__m256i *)(pcm + 16), second);
+    if (squares) {
+        add_squares_avx2(squares, first);
+        add_squares_avx2(squares, second);
+    }
 #undef TABLE
+}
+
+AVX2 INLINE int64_t measured_avx2(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples, const Nibbles *law)
+{
+    Squares_avx2 squares = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+#define BLOCK(from, to) decode_avx2(from, to, law, &squares)
+#define LAST(from, to) decode_avx2(from, to, law, NULL)
+    DECODE_BLOCKS(32, BLOCK, LAST)
+#undef BLOCK
+#undef LAST
+    const int64_t total = total_avx2(&squares);
+    return i < n_samples ? total + (int64_t)squares_of(last_pcm, n_samples - i) : total;
+}
+
+AVX2 static int64_t ulaw_measured_avx2(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
+{
+    return measured_avx2(octets, pcm, n_samples, &ULAW_NIBBLES);
+}
+
+AVX2 static int64_t alaw_measured_avx2(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
+{
+    return measured_avx2(octets, pcm, n_samples, &ALAW_NIBBLES);
 }
 
 AVX2 static void ulaw_to_int16_avx2(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
 {
-#define BLOCK(from, to) decode_avx2(from, to, &ULAW_NIBBLES)
-    DECODE_BLOCKS(32, BLOCK)
+#define BLOCK(from, to) decode_avx2(from, to, &ULAW_NIBBLES, NULL)
+    DECODE_BLOCKS(32, BLOCK, BLOCK)
 #undef BLOCK
 }
 
 AVX2 static void alaw_to_int16_avx2(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
 {
-#define BLOCK(from, to) decode_avx2(from, to, &ALAW_NIBBLES)
-    DECODE_BLOCKS(32, BLOCK)
+#define BLOCK(from, to) decode_avx2(from, to, &ALAW_NIBBLES, NULL)
+    DECODE_BLOCKS(32, BLOCK, BLOCK)
 #undef BLOCK
 }
 
@@ -155,13 +185,15 @@ static const Halves ULAW_HALVES __attribute__((aligned(64))) = {
 static const Halves ALAW_HALVES __attribute__((aligned(64))) = {
     {TIMES_64(LOWER_ALAW, 0), TIMES_64(LOWER_ALAW, 64)}, {TIMES_64(UPPER_ALAW, 0), TIMES_64(UPPER_ALAW, 64)}};
 
-AVX512 INLINE void decode_avx512(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples, const Halves *law)
+AVX512 INLINE int64_t decode_avx512(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples, const Halves *law,
+                                    int measured)
 {
     const __m512i lower_0 = _mm512_load_si512(law->lower), lower_1 = _mm512_load_si512(law->lower + 64);
     const __m512i upper_0 = _mm512_load_si512(law->upper), upper_1 = _mm512_load_si512(law->upper + 64);
     const __m512i zero = _mm512_setzero_si512();
     /* Eighths of the register, so placed that unpacking within quarters leaves samples in order. */
     const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    __m512i mixed = zero, upper_squares = zero;         /* as in level.h */
     for (ptrdiff_t i = 0; i < n_samples; i += 64) {
         const ptrdiff_t left = n_samples - i;
         const __mmask64 here = left >= 64 ? ~0ULL : _bzhi_u64(~0ULL, (unsigned)left);
@@ -177,20 +209,50 @@ AVX512 INLINE void decode_avx512(const uint8_t *octets, int16_t *pcm, ptrdiff_t 
             _mm512_storeu_si512(pcm + i, first);
             _mm512_storeu_si512(pcm + i + 32, second);
         } else {
-            _mm512_mask_storeu_epi16(pcm + i, (__mmask32)here, first);
-            _mm512_mask_storeu_epi16(pcm + i + 32, (__mmask32)(here >> 32), second);
+            /* A store under a mask takes its time, most of all one that stores nothing. */
+            if (left >= 32)
+                _mm512_storeu_si512(pcm + i, first);
+            else
+                _mm512_mask_storeu_epi16(pcm + i, (__mmask32)here, first);
+            if (left > 32)
+                _mm512_mask_storeu_epi16(pcm + i + 32, (__mmask32)(here >> 32), second);
+            if (measured) {
+                first = _mm512_maskz_mov_epi16((__mmask32)here, first);
+                second = _mm512_maskz_mov_epi16((__mmask32)(here >> 32), second);
+            }
+        }
+        if (measured) {
+            first = _mm512_madd_epi16(first, first);
+            second = _mm512_madd_epi16(second, second);
+            mixed = _mm512_add_epi64(mixed, _mm512_add_epi64(first, second));
+            upper_squares = _mm512_add_epi64(
+                upper_squares, _mm512_add_epi64(_mm512_srli_epi64(first, 32), _mm512_srli_epi64(second, 32)));
         }
     }
+    if (!measured)
+        return 0;
+    mixed = _mm512_add_epi64(_mm512_sub_epi64(mixed, _mm512_slli_epi64(upper_squares, 32)), upper_squares);
+    return _mm512_reduce_add_epi64(mixed);
+}
+
+AVX512 static int64_t ulaw_measured_avx512(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
+{
+    return decode_avx512(octets, pcm, n_samples, &ULAW_HALVES, 1);
+}
+
+AVX512 static int64_t alaw_measured_avx512(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
+{
+    return decode_avx512(octets, pcm, n_samples, &ALAW_HALVES, 1);
 }
 
 AVX512 static void ulaw_to_int16_avx512(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
 {
-    decode_avx512(octets, pcm, n_samples, &ULAW_HALVES);
+    decode_avx512(octets, pcm, n_samples, &ULAW_HALVES, 0);
 }
 
 AVX512 static void alaw_to_int16_avx512(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
 {
-    decode_avx512(octets, pcm, n_samples, &ALAW_HALVES);
+    decode_avx512(octets, pcm, n_samples, &ALAW_HALVES, 0);
 }
 
 #elif defined(GCMEDIA_NEON)
@@ -212,14 +274,14 @@ INLINE void decode_neon(const uint8_t *octets, int16_t *pcm, const Nibbles *law)
 static void ulaw_to_int16_baseline(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
 {
 #define BLOCK(from, to) decode_neon(from, to, &ULAW_NIBBLES)
-    DECODE_BLOCKS(16, BLOCK)
+    DECODE_BLOCKS(16, BLOCK, BLOCK)
 #undef BLOCK
 }
 
 static void alaw_to_int16_baseline(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
 {
 #define BLOCK(from, to) decode_neon(from, to, &ALAW_NIBBLES)
-    DECODE_BLOCKS(16, BLOCK)
+    DECODE_BLOCKS(16, BLOCK, BLOCK)
 #undef BLOCK
 }
 
@@ -241,4 +303,17 @@ static void alaw_to_int16_baseline(const uint8_t *octets, int16_t *pcm, ptrdiff_
 }
 
 #endif
+
+static int64_t ulaw_measured_baseline(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
+{
+    ulaw_to_int16_baseline(octets, pcm, n_samples);
+    return sum_of_squares_baseline(pcm, n_samples);
+}
+
+static int64_t alaw_measured_baseline(const uint8_t *octets, int16_t *pcm, ptrdiff_t n_samples)
+{
+    alaw_to_int16_baseline(octets, pcm, n_samples);
+    return sum_of_squares_baseline(pcm, n_samples);
+}
+
 #endif

@@ -10,6 +10,8 @@ typedef struct {
     const char *name;
     void (*ulaw_to_int16)(const uint8_t *, int16_t *, ptrdiff_t);
     void (*alaw_to_int16)(const uint8_t *, int16_t *, ptrdiff_t);
+    int64_t (*ulaw_measured)(const uint8_t *, int16_t *, ptrdiff_t);
+    int64_t (*alaw_measured)(const uint8_t *, int16_t *, ptrdiff_t);
     void (*int16_to_ulaw)(const int16_t *, uint8_t *, ptrdiff_t);
     void (*int16_to_alaw)(const int16_t *, uint8_t *, ptrdiff_t);
     void (*swap_octets)(const uint8_t *, uint8_t *, ptrdiff_t);

@@ -38,21 +38,34 @@ static int64_t sum_of_squares_baseline(const int16_t *pcm, ptrdiff_t n_samples)
     return squares_from(lanes[0] + lanes[1], lanes[2] + lanes[3]) + (int64_t)squares_of(pcm + i, n_samples - i);
 }
 
+typedef struct {
+    __m256i mixed, upper;
+} Squares_avx2;
+
+AVX2 INLINE void add_squares_avx2(Squares_avx2 *squares, __m256i x)
+{
+    x = _mm256_madd_epi16(x, x);
+    squares->mixed = _mm256_add_epi64(squares->mixed, x);
+    squares->upper = _mm256_add_epi64(squares->upper, _mm256_srli_epi64(x, 32));
+}
+
+AVX2 INLINE int64_t total_avx2(const Squares_avx2 *squares)
+{
+    /* mixed - (upper << 32) + upper, lane by lane, then over the lanes */
+    const __m256i upper = squares->upper;
+    const __m256i total = _mm256_add_epi64(_mm256_sub_epi64(squares->mixed, _mm256_slli_epi64(upper, 32)), upper);
+    __m128i half = _mm_add_epi64(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
+    half = _mm_add_epi64(half, _mm_unpackhi_epi64(half, half));
+    return _mm_cvtsi128_si64(half);
+}
+
 AVX2 static int64_t sum_of_squares_avx2(const int16_t *pcm, ptrdiff_t n_samples)
 {
-    __m256i mixed = _mm256_setzero_si256(), upper = mixed;
+    Squares_avx2 squares = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     ptrdiff_t i;
-    for (i = 0; i + 16 <= n_samples; i += 16) {
-        __m256i x = _mm256_loadu_si256((const __m256i *)(pcm + i));
-        x = _mm256_madd_epi16(x, x);
-        mixed = _mm256_add_epi64(mixed, x);
-        upper = _mm256_add_epi64(upper, _mm256_srli_epi64(x, 32));
-    }
-    /* mixed - (upper << 32) + upper, lane by lane, then over the lanes */
-    mixed = _mm256_add_epi64(_mm256_sub_epi64(mixed, _mm256_slli_epi64(upper, 32)), upper);
-    __m128i half = _mm_add_epi64(_mm256_castsi256_si128(mixed), _mm256_extracti128_si256(mixed, 1));
-    half = _mm_add_epi64(half, _mm_unpackhi_epi64(half, half));
-    int64_t total = _mm_cvtsi128_si64(half);
+    for (i = 0; i + 16 <= n_samples; i += 16)
+        add_squares_avx2(&squares, _mm256_loadu_si256((const __m256i *)(pcm + i)));
+    const int64_t total = total_avx2(&squares);
     return i == n_samples ? total : total + (int64_t)squares_of(pcm + i, n_samples - i);
 }
 

@@ -10,7 +10,8 @@
 #include "linear.h"
 
 #define KERNELS(isa)                                                                                               \
-    {#isa, ulaw_to_int16_##isa, alaw_to_int16_##isa, int16_to_ulaw_##isa, int16_to_alaw_##isa, swap_octets_##isa,  \
+    {#isa, ulaw_to_int16_##isa, alaw_to_int16_##isa, ulaw_measured_##isa, alaw_measured_##isa,                      \
+     int16_to_ulaw_##isa, int16_to_alaw_##isa, swap_octets_##isa,                                                  \
      int16_to_float32_##isa, take_octets_##isa, take_words_##isa, sum_of_squares_##isa, sum_of_magnitudes_##isa, \
      peak_magnitude_##isa}
 
