@@ -83,9 +83,10 @@ cdef class JitterBuffer:
     cdef int64_t block_end                  # packets expected at the end of the block that is going on
     cdef int64_t given_up                   # places in a row, just before `next`
     cdef double released_timestamp          # ticks, of the packet released last; NaN for none
-    cdef int64_t received, octets, played, flushes
-    cdef int64_t emitted                    # packets released
+    cdef int64_t received, played
     cdef double clock                       # seconds: the latest time told
+    cdef int64_t octets, flushes
+    cdef int64_t emitted                    # packets released
     cdef double delay_sum, target_sum       # seconds, over the packets released
     cdef int64_t[N_INTERVALS + 1] recent_timestamps
     # What the others touch
