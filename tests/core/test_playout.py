@@ -15,6 +15,7 @@ from gcmedia._core.playout import PlayoutEstimator
 from tests.core.test_jitter import Step, streams
 from tests.reference.playout import ModelEstimator
 from tests.reference.traces import DRIFT, FLOOR, TRACES, Trace, bursty, drift, spikes, stall, steady
+from tests.reference.tradeoff import GOAL, best_adaptive, best_fixed
 
 ADAPTIVE = JitterConfig(policy="adaptive")
 
@@ -56,25 +57,48 @@ def test_estimator_agrees_with_the_model(make: Callable[..., Trace], quantile: f
 
 @pytest.mark.parametrize("name", TRACES)
 def test_late_loss_is_what_was_asked_for(name: str) -> None:
-    late, delay = late_and_delay(TRACES[name](), PlayoutEstimator(), DRIFT.get(name, 0.0))
+    late, delay = late_and_delay(TRACES[name](), PlayoutEstimator(), DRIFT[name])
     stalled = 76 / 15_000 if name == "stall" else 0.0  # packets beyond any delay within the bounds
     assert 0.006 < late - stalled < 0.011
     assert delay < {"bursty": 0.080, "spikes": 0.060}.get(name, 0.025)
 
 
-def fixed_delay_for(trace: Trace, late: float, clock_drift: float) -> float:
-    """Mean delay over the floor of the clairvoyant's fixed playout clock that is late for this share."""
-    transits = sorted(arrival - media_time for arrival, media_time in trace)
-    limit = transits[math.ceil(len(transits) * (1 - late)) - 1]
-    delays = [limit - clock_drift * m - FLOOR for a, m in trace if a - m <= limit]
-    return sum(delays) / len(delays)
+# What the adaptive delay may be, as a share of the least fixed one with 1 % late.  Where nothing ever changes no
+# delay beats a constant one, as the tail of such a spread is convex; what is over is the price of not knowing it.
+AT_MOST = {"steady": 1.03, "bursty": 0.95, "spikes": 0.5, "drift +200 ppm": 0.1, "drift -200 ppm": 0.1, "stall": 1.0}
 
 
-@pytest.mark.parametrize("name", ["bursty", "spikes", "drift +200 ppm", "drift -200 ppm"])
-def test_less_delay_than_the_best_fixed_one_for_the_same_late_loss(name: str) -> None:
-    trace = TRACES[name]()
-    late, delay = late_and_delay(trace, PlayoutEstimator(), DRIFT.get(name, 0.0))
-    assert delay < 0.75 * fixed_delay_for(trace, late, DRIFT.get(name, 0.0))
+def check_against_the_clairvoyant(name: str, seed: int) -> None:
+    trace, clock_drift = TRACES[name](seed=seed), DRIFT[name]
+    ours, best = best_adaptive(trace, clock_drift), best_fixed(trace, clock_drift)
+    assert ours.late <= GOAL
+    assert best.late <= GOAL
+    assert ours.delay_ms <= AT_MOST[name] * best.delay_ms
+    if clock_drift:  # over an hour, even when the clairvoyant takes the drift out
+        assert ours.delay_ms <= 1.03 * best_fixed(trace, clock_drift, follow=clock_drift).delay_ms
+
+
+@pytest.mark.parametrize("seed", [401, 402, 403])
+@pytest.mark.parametrize("name", ["steady", "bursty", "spikes", "stall"])
+def test_at_1_percent_late_at_or_left_of_the_best_fixed_delay(name: str, seed: int) -> None:
+    check_against_the_clairvoyant(name, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRACES)
+def test_at_1_percent_late_at_or_left_of_the_best_fixed_delay_whatever_the_seed(name: str) -> None:
+    for seed in range(500, 525):
+        check_against_the_clairvoyant(name, seed)
+
+
+@pytest.mark.parametrize("ppm", [200.0, -200.0])
+def test_an_hour_of_drift_costs_next_to_nothing(ppm: float) -> None:
+    trace = drift(3600.0, ppm=ppm)
+    late, delay = late_and_delay(trace, PlayoutEstimator(), ppm * 1e-6)
+    assert 0.0095 < late < 0.0105
+    without = best_fixed(trace, ppm * 1e-6, follow=ppm * 1e-6).delay_ms
+    assert 1000 * delay < 1.03 * without
+    assert best_fixed(trace, ppm * 1e-6).delay_ms > 10 * without
 
 
 @pytest.mark.parametrize("ppm", [200.0, -200.0])
@@ -278,14 +302,35 @@ def test_an_underrun_loses_nothing_and_is_counted_once() -> None:
     buffer = JitterBuffer(ADAPTIVE)
     warm(buffer)
     got = [p.sequence_number for p in buffer.pull(2.5)]
+    delays = []
     for i in range(100, 150):  # nothing for a second, then all of it
         buffer.push(i, 20 * i, b"x", 3.0)
         got += [p.sequence_number for p in buffer.pull(3.0)]
+        delays.append(buffer.stats().playout_delay_ms)
     assert buffer.stats().underruns == 1
-    assert buffer.stats().playout_delay_ms == pytest.approx(500.0)  # refilled, up to the bound
-    got += [p.sequence_number for p in buffer.pull(3.5)]
+    # Refilled up to the bound; then the delay is that of the packet before, so each is due by when it comes.
+    assert delays == pytest.approx([min(500.0, max(20.0 * (150 - i), 10.0)) for i in range(100, 150)])
     assert got[-50:] == list(range(100, 150))
     assert buffer.stats().packets_lost == 0
+
+
+def test_after_an_underrun_the_delay_falls_as_the_queue_drains() -> None:
+    buffer = JitterBuffer(ADAPTIVE)
+    warm(buffer, 500)
+    buffer.pull(10.1)
+    assert buffer.stats().playout_delay_ms == pytest.approx(10.0)
+    arrivals = {500: 10.300, 501: 10.301, 502: 10.302, 503: 10.303}  # due at 10.010, ... without the rise
+    for i, arrival in arrivals.items():
+        buffer.push(i, 20 * i, b"x", arrival)
+        # The delay is now that of this packet, and the next one, which took less, will be in time.
+        assert buffer.stats().playout_delay_ms == pytest.approx(1000 * arrival - 20 * i)
+        assert [p.sequence_number for p in buffer.pull(arrival)] == [i]
+    buffer.push(504, 10_080, b"x", 10.310)
+    assert buffer.stats().playout_delay_ms == pytest.approx(230.0)
+    buffer.push(505, 10_100, b"x", 10.325)  # no longer close behind: the rise fades, by a hundredth in a millisecond
+    assert buffer.stats().playout_delay_ms == pytest.approx(230.0 * 0.85)
+    assert buffer.stats().packets_late == buffer.stats().packets_lost == 0
+    assert buffer.stats().underruns == 1
 
 
 def test_a_receiver_takes_the_policy() -> None:
