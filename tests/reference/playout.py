@@ -49,6 +49,14 @@ class ModelEstimator:
         self.target = min(max(delay, self.raised, self.low), self.high)
         return late
 
+    def due(self, media_time: float) -> float:
+        """When a packet of this media time is due."""
+        return media_time + self.base + self.target
+
+    def reset(self) -> None:
+        """The sender's clock begins anew."""
+        self.__init__(1.0 - self.allowed, self.low, self.high, self.memory)  # type: ignore[misc]
+
     def quantile(self) -> float:
         """The transit over which only the asked-for share of the weight lies."""
         forget = 1.0 - 1.0 / self.memory
