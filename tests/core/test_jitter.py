@@ -134,10 +134,11 @@ def test_adaptive_buffer_equals_model(
     steps: list[Step], low: float, more: float, slots: int, restarts: set[int], often: bool
 ) -> None:
     """The delay itself has a model of its own, in test_playout; what is done with it is told by this one."""
-    bounds = {"min_delay_ms": low, "max_delay_ms": low + more}
-    config = JitterConfig(policy="adaptive", slots=slots, max_depth=16, **bounds)  # type: ignore[arg-type]
+    high = low + more
+    config = JitterConfig(policy="adaptive", slots=slots, max_depth=16, min_delay_ms=low, max_delay_ms=high)
     buffer = JitterBuffer(config, packet_octets=4)
-    model = ModelBuffer(None, None, (low + more) / 1000.0, slots, playout=PlayoutEstimator(**bounds))
+    playout = PlayoutEstimator(min_delay_ms=low, max_delay_ms=high)
+    model = ModelBuffer(None, None, high / 1000.0, slots, playout=playout)
     check_equal(buffer, model, steps, restarts, often)
     assert buffer.stats().underruns == model.underruns
 
