@@ -38,7 +38,7 @@ class ModelEstimator:
             self.weighed = [t + self.base - before for t in self.weighed]
         if not queued and transit <= self.base + self.high:
             self.weighed.append(transit)
-            self.share *= 0.95 if late else 0.95 ** (-self.allowed / (1.0 - self.allowed))
+            self.share *= 0.97 if late else 0.97 ** (-self.allowed / (1.0 - self.allowed))
             self.share = min(max(self.share, self.allowed / 8), min(self.allowed * 8, 0.5))
         self.raised *= max(0.0, 1.0 - waited / 0.1)
         if late or queued:

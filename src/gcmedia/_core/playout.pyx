@@ -8,7 +8,7 @@ Three parts make the delay:
 
 * A histogram of transits that forgets exponentially gives the quantile.  It goes with the base where clocks drift,
   and lies still when the base leaps, as by a new route.
-* The share of it that is asked for is steered: each late packet lowers it by a twentieth, each one in time raises it
+* The share of it that is asked for is steered: each late packet lowers it by 3 %, each one in time raises it
   by so little that the two cancel when ``1 - quantile`` of the packets are late, whatever their statistics.
 * A late packet raises the delay to its own at once.  While those that queued behind it come, it falls as their own
   transits do: each is due within a packet's time of its arrival.  What then is left fades in a few tenths of a
@@ -32,7 +32,7 @@ cdef double MAX_DRIFT = 0.002               # seconds, in one move of the base: 
 cdef double START_DELAY = 0.060             # seconds; falls evenly to what the first START_PACKETS have told
 cdef int START_PACKETS = 25
 cdef double FADE_RATE = 10.0                # per second: a rise fades nearly as exp(-FADE_RATE * t)
-cdef double LATE_FACTOR = 0.95              # of the share, for each late packet
+cdef double LATE_FACTOR = 0.97              # of the share, for each late packet
 cdef double MAX_STEER = 8.0                 # the share stays within this factor of what is allowed
 cdef double MAX_WEIGHT = 1e9
 cdef double LEAP = 1.0                      # seconds before base, or ...
