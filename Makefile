@@ -15,11 +15,13 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 CORE := $(wildcard src/gcmedia/_core/*.pyx src/gcmedia/_core/*.pxd src/gcmedia/_core/*.h src/gcmedia/_core/kernels/*)
 SANITIZE_CC ?= gcc
+NEON_CC ?= aarch64-linux-gnu-gcc
+NEON_RUN ?= qemu-aarch64
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-all bench bench-gate fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
+.PHONY: help build demo test test-all test-baseline check-kernels check-neon bench bench-gate fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +63,27 @@ test: build ## run the tests but the slow ones
 
 test-all: build ## run every test
 	$(RUN) -m pytest $(TEST_ARGS)
+
+test-baseline: build ## run the core's tests on the plainest kernels that this processor has
+	GCMEDIA_CPU=baseline $(RUN) -m pytest -m "not slow" tests/core $(TEST_ARGS)
+
+# Kernels against the portable ones, bit by bit, in C.  NEON needs Debian's gcc-aarch64-linux-gnu and qemu-user.
+KERNELS = src/gcmedia/_core/kernels
+COMPARE = -std=gnu11 -O3 -ffp-contract=off -Wall -Wextra -Werror -I$(KERNELS) tests/kernels/portable.c tests/kernels/compare.c
+build/kernels-native build/kernels-sanitized build/kernels-neon: $(wildcard $(KERNELS)/*.h tests/kernels/*.c)
+build/kernels-native:
+	@mkdir -p build && $(CC) $(COMPARE) -o $@
+build/kernels-sanitized:
+	@mkdir -p build && $(SANITIZE_CC) $(COMPARE) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -o $@
+build/kernels-neon:
+	@mkdir -p build && $(NEON_CC) $(COMPARE) -static -o $@
+
+check-kernels: build/kernels-native build/kernels-sanitized ## every kernel of this processor against the portable ones
+	build/kernels-native
+	build/kernels-sanitized
+
+check-neon: build/kernels-neon ## the same for arm64, on an emulator
+	$(NEON_RUN) build/kernels-neon
 
 # The rivals, each by itself, so that one without a wheel for this interpreter is only absent from the comparison.
 $(VENV)/.peers: $(VENV)/.packages

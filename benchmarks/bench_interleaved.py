@@ -66,8 +66,6 @@ def test_gcmedia(benchmark: Any, n_calls: int) -> None:
 
 
 def test_gcmedia_into_out(benchmark: Any, n_calls: int) -> None:
-    if not hasattr(gcmedia.Receiver, "push_into"):
-        pytest.skip("this gcmedia has no Receiver.push_into")
     take_turns(benchmark, n_calls, gcmedia.Receiver, into=True)
 
 

@@ -1,6 +1,9 @@
 """How much memory do 5,000 receivers take: made, in the middle of a call, and at most while packets are pushed?
 
-Resident memory of a fresh process, from Linux's /proc.  What a packet touches is told twice.  In pages of 4 KiB that
+    python benchmarks/memory.py           a table; `make bench` puts it into RESULTS.md
+
+Of each 100 packets of the call three are lost, three come twice and three up to four places late.  Resident memory of a
+fresh process, from Linux's /proc.  What a packet touches is told twice.  In pages of 4 KiB that
 were referenced while each receiver took a packet: an upper bound.  And in cache lines: 1,000 receivers take turns under
 callgrind with a simulated cache of 1 MiB, too small for their state, so that every line touched of it is a miss.
 """
@@ -21,6 +24,7 @@ import workloads
 RECEIVERS = 5000
 IN_TURNS = 1000  # receivers under callgrind
 LINE = 64  # octets
+LOSS = 0.03
 TOUCHED = "touched by a packet, in cache lines"
 PROC = Path("/proc/self")
 
@@ -54,26 +58,37 @@ def pages_touched(receivers: list[Any], packet: bytes, now: float) -> float:
     return (referenced(receivers[10:]) - referenced(few)) / (len(receivers) - 20)
 
 
-def measure_here(gated: bool) -> dict[str, float]:
-    """What this process finds; KiB for each receiver."""
+def settings_of(name: str) -> dict[str, Any]:
+    """Arguments of a receiver."""
     import gcmedia
 
-    settings: dict[str, Any] = {"gate": gcmedia.GateConfig()} if gated else {}
-    packets = workloads.in_order(60)
+    if name == "gate":
+        return {"gate": gcmedia.GateConfig()}
+    if name == "adaptive delay":
+        return {"jitter": gcmedia.JitterConfig(policy="adaptive")}
+    return {}
+
+
+def measure_here(name: str) -> dict[str, float]:
+    """What this process finds; KiB for each receiver, MiB for the process."""
+    import gcmedia
+
+    settings = settings_of(name)
+    packets = workloads.roughen(workloads.in_order(150), LOSS)
     step([gcmedia.Receiver(**settings) for _ in range(50)], packets[0], 0.0)  # what is made once is made now
     gc.collect()
     before = kib("VmRSS")
     receivers = [gcmedia.Receiver(**settings) for _ in range(RECEIVERS)]
     made = kib("VmRSS")
-    for place in range(25):
+    for place in range(100):
         step(receivers, packets[place], 0.02 * place)
     steady = kib("VmRSS")
-    touched = pages_touched(receivers, packets[25], 0.5)
+    touched = pages_touched(receivers, packets[100], 2.0)
     (PROC / "clear_refs").write_text("5")  # the peak begins anew
-    for place in range(25, 50):
+    for place in range(101, 126):
         step(receivers, packets[place], 0.02 * place)
     peak = kib("VmHWM")
-    for place in range(50, 60):  # nobody takes the frames: what waits is kept
+    for place in range(126, 136):  # nobody takes the frames: what waits is kept
         for receiver in receivers:
             receiver.push(packets[place], 0.02 * place)
     waiting = kib("VmRSS")
@@ -83,15 +98,17 @@ def measure_here(gated: bool) -> dict[str, float]:
         "peak": (peak - before) / RECEIVERS,
         "with 200 ms not taken": (waiting - before) / RECEIVERS,
         "touched by a packet, in pages": touched,
+        "process, steady": steady / 1024,
+        "process, peak": peak / 1024,
     }
 
 
-def take_turns(gated: bool, turns: int) -> None:
+def take_turns(name: str, turns: int) -> None:
     """Push so many packets into each of some receivers."""
     import gcmedia
 
     packets = workloads.in_order(20)
-    receivers = [gcmedia.Receiver(gate=gcmedia.GateConfig() if gated else None) for _ in range(IN_TURNS)]
+    receivers = [gcmedia.Receiver(**settings_of(name)) for _ in range(IN_TURNS)]
     for place in range(turns):
         step(receivers, packets[place], 0.02 * place)
 
@@ -115,21 +132,39 @@ def lines_touched(valgrind: str, name: str) -> float:
 
 
 def measure() -> dict[str, Any]:
-    """KiB a receiver, default settings and with the gate, each in a process of its own."""
+    """KiB a receiver and MiB a process: default settings and others, each in a process of its own."""
     if not (PROC / "clear_refs").exists():
         return {"absent": "it takes Linux's /proc"}
     found: dict[str, dict[str, float]] = {}
+    processes: dict[str, dict[str, float]] = {}
     valgrind = shutil.which("valgrind")
-    for name in ("default", "gate"):
+    for name in ("default", "gate", "adaptive delay"):
         done = subprocess.run([sys.executable, __file__, name], capture_output=True, text=True, check=True)
-        found[name] = json.loads(done.stdout)
+        told = json.loads(done.stdout)
+        processes[name] = {when: told.pop(f"process, {when}") for when in ("steady", "peak")}
+        found[name] = told
         if valgrind is not None:
             found[name][TOUCHED] = lines_touched(valgrind, name)
-    return {"receivers": RECEIVERS, "kib": found}
+    return {"receivers": RECEIVERS, "kib": found, "process_mib": processes}
+
+
+def show(held: dict[str, Any]) -> None:
+    """Print what was measured as a table."""
+    if "absent" in held:
+        print(f"not measured: {held['absent']}")
+        return
+    names = list(held["kib"])
+    print(f"{held['receivers']:,} receivers in one process".ljust(44), *(name.rjust(14) for name in names))
+    for what in held["kib"][names[0]]:
+        print(f"KiB each: {what}".ljust(44), *(f"{held['kib'][name][what]:14.1f}" for name in names))
+    for when in ("steady", "peak"):
+        print(f"MiB of the process: {when}".ljust(44), *(f"{held['process_mib'][n][when]:14.1f}" for n in names))
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
-        take_turns(sys.argv[1] == "gate", int(sys.argv[2]))
+        take_turns(sys.argv[1], int(sys.argv[2]))
+    elif len(sys.argv) == 2:
+        print(json.dumps(measure_here(sys.argv[1])))
     else:
-        print(json.dumps(measure_here(sys.argv[1] == "gate") if len(sys.argv) > 1 else measure(), indent=2))
+        show(measure())

@@ -157,9 +157,9 @@ class JitterConfig:
     the last 20 s, plus a delay.  The moving least follows clocks that drift apart.  The delay is a quantile of a
     histogram of transits that forgets exponentially; which quantile is steered by the packets that were late, so
     that they stay about ``1 - delay_quantile`` of all.  A late packet raises the delay to its own at once, within
-    the bounds, which refills the buffer after an underrun; the rise fades in a few tenths of a second.  So a spike
-    costs the packet at its head and not those queued behind it.  Spikes that come too often for that are found in
-    the histogram's tail by the steering.
+    the bounds, which refills the buffer after an underrun; the rise falls as the packets that queued behind it come,
+    and the rest of it fades in a few tenths of a second.  So a spike costs the packet at its head and not those
+    queued behind it.  Spikes that come too often for that are found in the histogram's tail by the steering.
 
     A missing place is given up when it is due and a later packet waits; what comes for it afterwards is late.
     A packet that comes after it was due, but whose place is still open, is handed on at once and not lost: a run of

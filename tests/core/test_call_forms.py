@@ -23,6 +23,7 @@ FORMS = [
     {},
     {"n_channels": 2},
     {"encoding": "L16", "jitter": JitterConfig(policy="window")},
+    {"n_channels": 2, "jitter": JitterConfig(policy="adaptive", min_delay_ms=40.0)},
     {"encoding": "PCMA", "n_channels": 3, "gate": GateConfig()},
 ]
 
@@ -62,6 +63,8 @@ def stream(seed: int, form: dict[str, object], n_packets: int = 120) -> list[Bur
     bursts, i = [], 0
     while i < len(wires):
         n = rng.choice([1, 1, 2, 3, 20])
+        while i + n < len(wires) and len(wires[i + n - 1]) <= 16:
+            n += 1  # a malformed packet tells no time, so it is not the last of its burst
         bursts.append(Burst(i * 0.02, wires[i : i + n]))
         i += n
     return bursts

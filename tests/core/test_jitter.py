@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcmedia import JitterBuffer, JitterConfig
+from gcmedia._core.playout import PlayoutEstimator
 from tests.reference.stream import FULL, ModelBuffer
 
 Step = tuple[int, int, float]  # number, timestamp, seconds since the step before
@@ -68,20 +69,8 @@ def fixed(policy: str, depth: int = 5, window_ms: float = 50.0, slots: int = 64,
     )
 
 
-@settings(max_examples=500, deadline=None)
-@given(
-    streams(),
-    st.sampled_from(["depth", "window"]),
-    st.integers(1, 16),
-    st.sampled_from([32, 64]),
-    st.sets(st.integers(0, 149), max_size=3),
-    st.booleans(),
-)
-def test_buffer_equals_model(
-    steps: list[Step], policy: str, depth: int, slots: int, restarts: set[int], often: bool
-) -> None:
-    buffer = JitterBuffer(fixed(policy, depth, slots=slots), packet_octets=4)
-    model = ModelBuffer(depth, None, 1.0, slots) if policy == "depth" else ModelBuffer(None, 0.05, 1.0, slots)
+def check_equal(buffer: JitterBuffer, model: ModelBuffer, steps: list[Step], restarts: set[int], often: bool) -> None:
+    """Hand both the same history; they must tell and release the same all along."""
     now = 0.0
     got: list[tuple[int, int, bytes, int]] = []
     want: list[tuple[int, int, bytes, int]] = []
@@ -113,6 +102,45 @@ def test_buffer_equals_model(
     assert (stats.packets_late, stats.packets_reordered) == (model.late, model.reordered)
     assert stats.flushes == model.flushes
     assert stats.packets_lost == model.validator.lost
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    streams(),
+    st.sampled_from(["depth", "window"]),
+    st.integers(1, 16),
+    st.sampled_from([32, 64]),
+    st.sets(st.integers(0, 149), max_size=3),
+    st.booleans(),
+)
+def test_buffer_equals_model(
+    steps: list[Step], policy: str, depth: int, slots: int, restarts: set[int], often: bool
+) -> None:
+    buffer = JitterBuffer(fixed(policy, depth, slots=slots), packet_octets=4)
+    model = ModelBuffer(depth, None, 1.0, slots) if policy == "depth" else ModelBuffer(None, 0.05, 1.0, slots)
+    check_equal(buffer, model, steps, restarts, often)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    streams(),
+    st.floats(0, 300),
+    st.floats(1, 300),
+    st.sampled_from([32, 64]),
+    st.sets(st.integers(0, 149), max_size=3),
+    st.booleans(),
+)
+def test_adaptive_buffer_equals_model(
+    steps: list[Step], low: float, more: float, slots: int, restarts: set[int], often: bool
+) -> None:
+    """The delay itself has a model of its own, in test_playout; what is done with it is told by this one."""
+    high = low + more
+    config = JitterConfig(policy="adaptive", slots=slots, max_depth=16, min_delay_ms=low, max_delay_ms=high)
+    buffer = JitterBuffer(config, packet_octets=4)
+    playout = PlayoutEstimator(min_delay_ms=low, max_delay_ms=high)
+    model = ModelBuffer(None, None, high / 1000.0, slots, playout=playout)
+    check_equal(buffer, model, steps, restarts, often)
+    assert buffer.stats().underruns == model.underruns
 
 
 def play(buffer: JitterBuffer, packets: list[int], interval: float = 0.02) -> list[int]:

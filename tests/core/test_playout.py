@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,9 @@ from gcmedia import ConfigError, JitterBuffer, JitterConfig, Receiver
 from gcmedia._core.playout import PlayoutEstimator
 from tests.core.test_jitter import Step, streams
 from tests.reference.playout import ModelEstimator
+from tests.reference.stream import ModelBuffer
 from tests.reference.traces import DRIFT, FLOOR, TRACES, Trace, bursty, drift, spikes, stall, steady
+from tests.reference.tradeoff import GOAL, best_adaptive, best_fixed
 
 ADAPTIVE = JitterConfig(policy="adaptive")
 
@@ -56,25 +59,48 @@ def test_estimator_agrees_with_the_model(make: Callable[..., Trace], quantile: f
 
 @pytest.mark.parametrize("name", TRACES)
 def test_late_loss_is_what_was_asked_for(name: str) -> None:
-    late, delay = late_and_delay(TRACES[name](), PlayoutEstimator(), DRIFT.get(name, 0.0))
+    late, delay = late_and_delay(TRACES[name](), PlayoutEstimator(), DRIFT[name])
     stalled = 76 / 15_000 if name == "stall" else 0.0  # packets beyond any delay within the bounds
     assert 0.006 < late - stalled < 0.011
     assert delay < {"bursty": 0.080, "spikes": 0.060}.get(name, 0.025)
 
 
-def fixed_delay_for(trace: Trace, late: float, clock_drift: float) -> float:
-    """Mean delay over the floor of the clairvoyant's fixed playout clock that is late for this share."""
-    transits = sorted(arrival - media_time for arrival, media_time in trace)
-    limit = transits[math.ceil(len(transits) * (1 - late)) - 1]
-    delays = [limit - clock_drift * m - FLOOR for a, m in trace if a - m <= limit]
-    return sum(delays) / len(delays)
+# What the adaptive delay may be, as a share of the least fixed one with 1 % late.  Where nothing ever changes no
+# delay beats a constant one, as the tail of such a spread is convex; what is over is the price of not knowing it.
+AT_MOST = {"steady": 1.03, "bursty": 0.95, "spikes": 0.5, "drift +200 ppm": 0.1, "drift -200 ppm": 0.1, "stall": 1.0}
 
 
-@pytest.mark.parametrize("name", ["bursty", "spikes", "drift +200 ppm", "drift -200 ppm"])
-def test_less_delay_than_the_best_fixed_one_for_the_same_late_loss(name: str) -> None:
-    trace = TRACES[name]()
-    late, delay = late_and_delay(trace, PlayoutEstimator(), DRIFT.get(name, 0.0))
-    assert delay < 0.75 * fixed_delay_for(trace, late, DRIFT.get(name, 0.0))
+def check_against_the_clairvoyant(name: str, seed: int) -> None:
+    trace, clock_drift = TRACES[name](seed=seed), DRIFT[name]
+    ours, best = best_adaptive(trace, clock_drift), best_fixed(trace, clock_drift)
+    assert ours.late <= GOAL
+    assert best.late <= GOAL
+    assert ours.delay_ms <= AT_MOST[name] * best.delay_ms
+    if clock_drift:  # over an hour, even when the clairvoyant takes the drift out
+        assert ours.delay_ms <= 1.03 * best_fixed(trace, clock_drift, follow=clock_drift).delay_ms
+
+
+@pytest.mark.parametrize("seed", [401, 402, 403])
+@pytest.mark.parametrize("name", ["steady", "bursty", "spikes", "stall"])
+def test_at_1_percent_late_at_or_left_of_the_best_fixed_delay(name: str, seed: int) -> None:
+    check_against_the_clairvoyant(name, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRACES)
+def test_at_1_percent_late_at_or_left_of_the_best_fixed_delay_whatever_the_seed(name: str) -> None:
+    for seed in range(500, 525):
+        check_against_the_clairvoyant(name, seed)
+
+
+@pytest.mark.parametrize("ppm", [200.0, -200.0])
+def test_an_hour_of_drift_costs_next_to_nothing(ppm: float) -> None:
+    trace = drift(3600.0, ppm=ppm)
+    late, delay = late_and_delay(trace, PlayoutEstimator(), ppm * 1e-6)
+    assert 0.0095 < late < 0.0105
+    without = best_fixed(trace, ppm * 1e-6, follow=ppm * 1e-6).delay_ms
+    assert 1000 * delay < 1.03 * without
+    assert best_fixed(trace, ppm * 1e-6).delay_ms > 10 * without
 
 
 @pytest.mark.parametrize("ppm", [200.0, -200.0])
@@ -221,6 +247,57 @@ def test_every_packet_is_released_once_in_order_and_no_sooner_than_due(name: str
     assert stats.buffer_target == math.ceil(stats.playout_delay_ms / stats.interval_ms)
 
 
+class CloseCalls(ModelEstimator):
+    """Remembers how near to the time of asking a packet was due, or came."""
+
+    margin = math.inf
+    now = 0.0
+
+    def push(self, arrival: float, media_time: float) -> bool:
+        self.margin = min(self.margin, abs(arrival - self.due(media_time)))
+        return super().push(arrival, media_time)
+
+    def due(self, media_time: float) -> float:
+        due = super().due(media_time)
+        self.margin = min(self.margin, abs(self.now - due))
+        return due
+
+
+@pytest.mark.parametrize("name", ["steady", "bursty", "spikes", "stall"])
+def test_buffer_and_estimator_agree_with_their_models(name: str) -> None:
+    """With loss and duplicates, until a packet is due so nearly at the time of asking that the bins decide."""
+    compared = 0
+    for seed in range(12):
+        rng = random.Random(seed)
+        buffer = JitterBuffer(JitterConfig(policy="adaptive", max_delay_ms=200.0, delay_memory_packets=200))
+        playout = CloseCalls(0.99, 0.010, 0.2, 200)
+        model = ModelBuffer(None, None, 0.2, 64, playout=playout)
+        got: list[int] = []
+        want: list[int] = []
+        trace = TRACES[name](6.0, seed=seed)
+        sent = [p for p in trace if rng.random() > 0.03 for _ in range(1 + (rng.random() < 0.01))]
+        for arrival, media_time in sent:
+            number, timestamp = round(media_time / 0.020), round(media_time * 1000)
+            for now in (arrival, arrival + 0.001 + rng.uniform(0, 0.004)):
+                playout.now, playout.margin = now, math.inf
+                kinds = "", ""
+                if now == arrival:
+                    kinds = (
+                        str(buffer.push(number, timestamp, b"x", now).kind),
+                        model.push(number, timestamp, b"x", now),
+                    )
+                got += [p.sequence_number for p in buffer.pull(now)]
+                want += [p.number for p, _ in model.release(now)]
+                if (got, kinds[0]) != (want, kinds[1]):
+                    break
+            else:
+                compared += 1
+                continue
+            assert playout.margin < 0.0012  # three bins; from here on the two differ
+            break
+    assert compared > 400
+
+
 @settings(max_examples=300, deadline=None)
 @given(streams(), st.sampled_from([32, 64]), st.sets(st.integers(0, 149), max_size=3), st.booleans())
 def test_accounting_holds_whatever_comes(steps: list[Step], slots: int, restarts: set[int], often: bool) -> None:
@@ -278,14 +355,35 @@ def test_an_underrun_loses_nothing_and_is_counted_once() -> None:
     buffer = JitterBuffer(ADAPTIVE)
     warm(buffer)
     got = [p.sequence_number for p in buffer.pull(2.5)]
+    delays = []
     for i in range(100, 150):  # nothing for a second, then all of it
         buffer.push(i, 20 * i, b"x", 3.0)
         got += [p.sequence_number for p in buffer.pull(3.0)]
+        delays.append(buffer.stats().playout_delay_ms)
     assert buffer.stats().underruns == 1
-    assert buffer.stats().playout_delay_ms == pytest.approx(500.0)  # refilled, up to the bound
-    got += [p.sequence_number for p in buffer.pull(3.5)]
+    # Refilled up to the bound; then the delay is that of the packet before, so each is due by when it comes.
+    assert delays == pytest.approx([min(500.0, max(20.0 * (150 - i), 10.0)) for i in range(100, 150)])
     assert got[-50:] == list(range(100, 150))
     assert buffer.stats().packets_lost == 0
+
+
+def test_after_an_underrun_the_delay_falls_as_the_queue_drains() -> None:
+    buffer = JitterBuffer(ADAPTIVE)
+    warm(buffer, 500)
+    buffer.pull(10.1)
+    assert buffer.stats().playout_delay_ms == pytest.approx(10.0)
+    arrivals = {500: 10.300, 501: 10.301, 502: 10.302, 503: 10.303}  # due at 10.010, ... without the rise
+    for i, arrival in arrivals.items():
+        buffer.push(i, 20 * i, b"x", arrival)
+        # The delay is now that of this packet, and the next one, which took less, will be in time.
+        assert buffer.stats().playout_delay_ms == pytest.approx(1000 * arrival - 20 * i)
+        assert [p.sequence_number for p in buffer.pull(arrival)] == [i]
+    buffer.push(504, 10_080, b"x", 10.310)
+    assert buffer.stats().playout_delay_ms == pytest.approx(230.0)
+    buffer.push(505, 10_100, b"x", 10.325)  # no longer close behind: the rise fades, by a hundredth in a millisecond
+    assert buffer.stats().playout_delay_ms == pytest.approx(230.0 * 0.85)
+    assert buffer.stats().packets_late == buffer.stats().packets_lost == 0
+    assert buffer.stats().underruns == 1
 
 
 def test_a_receiver_takes_the_policy() -> None:
@@ -335,7 +433,26 @@ def test_interarrival_jitter_is_that_of_a_8() -> None:
         assert buffer.stats().jitter * 8000.0 == pytest.approx(jitter, abs=1e-6)
 
 
-def test_interarrival_jitter_worked_by_hand() -> None:
+@pytest.mark.parametrize("rate", [8000.0, 48_000.0])
+def test_interarrival_jitter_worked_by_hand(rate: float) -> None:
+    """The steps of appendix A.8 in its own units, ticks of the media clock, as a table; sums by hand."""
+    steps = [  # timestamp, arrival, then transit = arrival - timestamp, d = abs(transit - the one before), and jitter
+        (0, 1000, 1000, 0, 0.0),
+        (160, 1160, 1000, 0, 0.0),
+        (320, 1350, 1030, 30, 1.875),  # 30 / 16
+        (480, 1470, 990, 40, 4.2578125),  # 1.875 + (40 - 1.875) / 16
+        (640, 1655, 1015, 25, 5.55419921875),  # 4.2578125 + (25 - 4.2578125) / 16
+        (960, 1951, 991, 24, 6.707061767578125),  # one was lost: nothing but the next transit counts
+        (800, 2021, 1221, 230, 20.662870407104492),  # and came after all, in the order of arrival
+    ]
+    buffer = JitterBuffer(timestamp_rate=rate)
+    for timestamp, arrival, transit, _, jitter in steps:
+        assert transit == arrival - timestamp
+        buffer.push(timestamp // 160, timestamp, b"x", arrival / rate)
+        assert buffer.stats().jitter * rate == pytest.approx(jitter, rel=1e-9)
+
+
+def test_interarrival_jitter_in_milliseconds() -> None:
     """Section 6.4.1: arrivals 0, 25, 38, 65 ms of packets every 20 ms; D is 5, -7, 7 ms."""
     buffer = JitterBuffer()
     seen = []
@@ -346,15 +463,46 @@ def test_interarrival_jitter_worked_by_hand() -> None:
 
 
 def test_loss_is_that_of_a_3() -> None:
-    """Appendix A.3: expected = extended_max - base_seq + 1; lost = expected - received, duplicates apart."""
+    """Appendix A.3, worked by hand: expected = extended_max - base_seq + 1; lost = expected - received.
+
+    The RFC lets a duplicate make up for a loss; ours are told apart, so that loss is loss.
+    """
     buffer = JitterBuffer()
-    numbers = [2**32 - 3, 2**32 - 2, 0, 1, 1, 4, 3, 7]  # ..ff, 2, 5 and 6 are missing, 1 came twice
-    for i, number in enumerate(numbers):
+    base_seq = 2**32 - 3
+    received = [  # number, then expected and lost after it
+        (base_seq, 1, 0),
+        (base_seq + 1, 2, 0),
+        (0, 4, 1),  # ...ff is missing
+        (1, 5, 1),
+        (1, 5, 1),  # twice
+        (4, 8, 3),  # 2 and 3 are missing
+        (3, 8, 2),  # 3 was only late
+        (7, 11, 4),  # 5 and 6 are missing: in the end ...ff, 2, 5 and 6
+    ]
+    for i, (number, expected, lost) in enumerate(received):
         buffer.push(number, 20 * i, b"x", i * 0.020)
-    extended_max, base_seq = 2**32 + 7, 2**32 - 3
-    stats = buffer.stats()
-    assert stats.packets_expected == extended_max - base_seq + 1
-    assert stats.packets_lost == stats.packets_expected - len(set(numbers))
+        stats = buffer.stats()
+        assert (stats.packets_expected, stats.packets_lost) == (expected, lost)
+    assert 2**32 + 7 - base_seq + 1 == 11
+
+
+def test_statistics_have_the_names_of_w3c_webrtc_stats() -> None:
+    """Members of RTCReceivedRtpStreamStats and RTCInboundRtpStreamStats for audio, spelled as in Python."""
+    theirs = [
+        "packetsReceived",
+        "packetsLost",
+        "jitter",
+        "packetsDiscarded",
+        "bytesReceived",
+        "concealedSamples",
+        "silentConcealedSamples",
+        "concealmentEvents",
+        "jitterBufferDelay",
+        "jitterBufferTargetDelay",
+        "jitterBufferEmittedCount",
+    ]
+    ours = JitterBuffer().stats().as_dict()
+    assert {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name) for name in theirs} <= set(ours)
 
 
 @pytest.mark.parametrize("config", [JitterConfig(), JitterConfig(policy="window"), ADAPTIVE])

@@ -32,13 +32,19 @@ OUT = Path("out/fuzz")
 MAX_OCTETS = 2048
 
 ENCODINGS = ("PCMU", "PCMA", "L16", "L16LE")
-LAYOUTS = ("padded16", "packed12", "auto", "auto")
+LAYOUTS = ("padded16", "packed12", "auto", "padded16")  # the last goes with the adaptive delay
 GATES = (None, None, GateConfig(), GateConfig(kind="sample"))
 POLICIES = (
     None,
     JitterConfig(policy="window"),
     JitterConfig(slots=32, max_depth=4, base_depth=1, min_depth=1, gap_tolerance=0),
     JitterConfig(policy="window", window_ms=0.0, wide_window_ms=0.0, slots=32, max_depth=16),
+)
+ADAPTIVE = (
+    JitterConfig(policy="adaptive"),
+    JitterConfig(policy="adaptive", delay_quantile=0.9, delay_memory_packets=50, slots=32, max_depth=16),
+    JitterConfig(policy="adaptive", min_delay_ms=0.0, max_delay_ms=1.0),
+    JitterConfig(policy="adaptive", min_delay_ms=200.0, max_delay_ms=10_000.0, gap_tolerance=0),
 )
 
 
@@ -75,7 +81,7 @@ class Run:
             "n_channels": 1 + (one >> 4 & 1),
             "gate": GATES[one >> 5 & 3],
             "compressor": CompressorConfig() if one >> 7 else None,
-            "jitter": POLICIES[two & 3],
+            "jitter": (ADAPTIVE if one >> 2 & 3 == 3 else POLICIES)[two & 3],
             "conceal": ("repeat", "silence")[two >> 2 & 1],
             "timestamp_rate": (1000.0, 8000.0)[two >> 3 & 1],
             "sample_rate": (8000, 16000)[two >> 4 & 1],
@@ -299,12 +305,15 @@ def seeds() -> dict[str, bytes]:
     """The corpus, as it is committed: a few calls with each kind of trouble."""
     plain, window, small, auto, stereo, gate = b"\0\0", b"\0\1", b"\0\x26", b"\x08\0", b"\x12\x10", b"\xa0\0"
     ten, take, one = b"\x01\x0a", b"\x08", b"\x00\x01\xa0"
+    adaptive, wait = b"\x0c\0", b"\x07\x0a\x00"
     lost, twice, late = b"\x00\x03\xa0", b"\x00\x00\xa0", b"\x00\xfe\xa0\x00\x02\xa0"
     far = b"\x05" + (0xFFFFFFF0).to_bytes(4, "little")
     return {
         "in_order": plain + (ten + take) * 6,
         "loss": plain + (ten + lost + twice + late + take) * 5,
         "loss_window": window + (ten + lost + late + b"\x07\x0a\x00" + take) * 5,
+        "loss_adaptive": adaptive + (ten + lost + twice + late + wait + take) * 5,
+        "spikes_adaptive": b"\x0c\1" + (b"\x01\x1e" + take + wait + one + b"\x07\x64\x00" + ten + take) * 6,
         "small_buffer": small + (b"\x01\x3f" + lost + late) * 4 + take,
         "wrap": plain + far + (b"\x01\x20" + take) * 2,
         "restart": plain + ten + b"\x05" + bytes(4) + ten + b"\x0a\x02" + far + ten + take,

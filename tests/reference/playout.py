@@ -38,16 +38,24 @@ class ModelEstimator:
             self.weighed = [t + self.base - before for t in self.weighed]
         if not queued and transit <= self.base + self.high:
             self.weighed.append(transit)
-            self.share *= 1.0 + 0.05 * (self.allowed - late)
+            self.share *= 0.97 if late else 0.97 ** (-self.allowed / (1.0 - self.allowed))
             self.share = min(max(self.share, self.allowed / 8), min(self.allowed * 8, 0.5))
         self.raised *= max(0.0, 1.0 - waited / 0.1)
-        if late:
+        if late or queued:
             self.raised = transit - self.base
         delay = self.quantile() - self.base
         if len(self.packets) < 25:
-            delay = max(delay, 0.060)
+            delay = max(delay, 0.060 * (1 - len(self.packets) / 25))
         self.target = min(max(delay, self.raised, self.low), self.high)
         return late
+
+    def due(self, media_time: float) -> float:
+        """When a packet of this media time is due."""
+        return media_time + self.base + self.target
+
+    def reset(self) -> None:
+        """The sender's clock begins anew."""
+        self.__init__(1.0 - self.allowed, self.low, self.high, self.memory)  # type: ignore[misc]
 
     def quantile(self) -> float:
         """The transit over which only the asked-for share of the weight lies."""

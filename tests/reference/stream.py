@@ -7,6 +7,7 @@ sequence numbers are Python integers, and every count is made by looking at what
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 HALF = 1 << 31
 FULL = 1 << 32
@@ -149,15 +150,43 @@ class ModelPacket:
     reset: bool = False  # first of a new sequence
 
 
+class Playout(Protocol):
+    """What tells when a packet is due; times in seconds."""
+
+    def push(self, arrival: float, media_time: float) -> bool:
+        """Take one packet; say whether it came after it was due."""
+
+    def due(self, media_time: float) -> float:
+        """When a packet is due."""
+
+    def reset(self) -> None:
+        """The sender's clock begins anew."""
+
+
 class ModelBuffer:
-    """The depth and the window policy without adaptation: `depth` packets in hand, or `window` seconds' wait.
+    """The depth and the window policy without adaptation, and the adaptive one by what ``playout`` says.
+
+    They keep `depth` packets in hand, wait `window` seconds for what is missing, or hold each packet until it is due,
+    for ``hold`` seconds at most.  Ticks are milliseconds.
 
     What waits is a dictionary by place; places are extended numbers moved together at each cut, where up to three
     are left open for packets in disorder.
     """
 
-    def __init__(self, depth: int | None, window: float | None, hold: float, slots: int, gap_tolerance: int = 3):
+    def __init__(
+        self,
+        depth: int | None,
+        window: float | None,
+        hold: float,
+        slots: int,
+        gap_tolerance: int = 3,
+        playout: Playout | None = None,
+    ):
         self.depth, self.window, self.hold, self.slots, self.gap_tolerance = depth, window, hold, slots, gap_tolerance
+        self.playout = playout
+        self.played_up_to: float | None = None  # timestamp of the last place decided
+        self.behind = False  # the last packet came after it was due
+        self.underruns = 0
         self.validator = ModelValidator(max_jump=min(32, slots // 2 - 1))
         self.waiting: dict[int, ModelPacket] = {}
         self.released: list[tuple[ModelPacket, int]] = []
@@ -182,6 +211,7 @@ class ModelBuffer:
         else:
             self.flushes += self.run > self.gap_tolerance
             self.run = 0
+            self.played_up_to = packet.timestamp
             self.released.append((packet, 0 if packet.reset else self.lost_before + packet.missing))
             self.lost_before = 0
         self.next += 1
@@ -198,6 +228,8 @@ class ModelBuffer:
         self.run = 0
         open_places = min(3, self.gap_tolerance)
         packet.cut, packet.reset = True, kind == "reset"
+        if packet.reset and self.playout is not None:
+            self.playout.reset()
         if not packet.reset:
             self.flushes += missing > self.gap_tolerance
             open_places = min(open_places, missing)
@@ -220,6 +252,10 @@ class ModelBuffer:
     def _saw(self, packet: ModelPacket) -> None:
         if self.newest_timestamp is None or packet.timestamp > self.newest_timestamp:
             self.newest_timestamp = packet.timestamp
+        if self.playout is not None:
+            late = self.playout.push(packet.arrival, packet.timestamp / 1000)
+            self.underruns += late and not self.behind and list(self.waiting) == [self.next]
+            self.behind = late
 
     def _evidence(self, number: int, timestamp: int) -> dict[str, bool]:
         """What the timestamp tells about the number."""
@@ -292,6 +328,8 @@ class ModelBuffer:
             if packet.place < self.next:
                 if not (self.fresh and self.newest - packet.place < self.slots):
                     self.late += 1
+                    if self.playout is not None:
+                        self.playout.push(now, timestamp / 1000)
                     return "late"
                 self.next = packet.place
             if kind == "late":
@@ -305,9 +343,27 @@ class ModelBuffer:
         self._saw(packet)
         return kind
 
+    def _due(self) -> tuple[float, float]:
+        """When the next place is due, and its timestamp: places that are missing share the time up to the first that
+        waits evenly."""
+        assert self.playout is not None
+        first = self.waiting[min(self.waiting)]
+        timestamp, steps = float(first.timestamp), first.place - self.next + 1
+        if steps > 1 and self.played_up_to is not None and self.played_up_to < timestamp:
+            timestamp = self.played_up_to + (timestamp - self.played_up_to) / steps
+        return min(self.playout.due(timestamp / 1000), first.arrival + self.hold), timestamp
+
     def release(self, now: float) -> list[tuple[ModelPacket, int]]:
         """Packets due now, each with the numbers given up before it."""
-        while self.waiting:
+        while self.waiting and self.playout is not None:
+            due, timestamp = self._due()
+            if now < due:
+                break
+            missing = self.next not in self.waiting
+            self._step()
+            if missing:
+                self.played_up_to = timestamp
+        while self.waiting and self.playout is None:
             assert self.newest is not None
             age = now - self.waiting[min(self.waiting)].arrival
             if self.window is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 
 PACKET = 0.020
 FLOOR = 0.050
@@ -90,12 +91,13 @@ def stall(seconds: float = 300.0, seed: int = 5, length: float = 2.0) -> Trace:
     return _in_order(delays())
 
 
-TRACES: dict[str, Callable[[], Trace]] = {
+# By name; each takes a seed.
+TRACES: dict[str, Callable[..., Trace]] = {
     "steady": steady,
     "bursty": bursty,
     "spikes": spikes,
-    "drift +200 ppm": lambda: drift(ppm=200.0),
-    "drift -200 ppm": lambda: drift(ppm=-200.0),
+    "drift +200 ppm": partial(drift, ppm=200.0),
+    "drift -200 ppm": partial(drift, ppm=-200.0),
     "stall": stall,
 }
-DRIFT = {"drift +200 ppm": 200e-6, "drift -200 ppm": -200e-6}
+DRIFT = dict.fromkeys(TRACES, 0.0) | {"drift +200 ppm": 200e-6, "drift -200 ppm": -200e-6}

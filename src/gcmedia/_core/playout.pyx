@@ -8,10 +8,11 @@ Three parts make the delay:
 
 * A histogram of transits that forgets exponentially gives the quantile.  It goes with the base where clocks drift,
   and lies still when the base leaps, as by a new route.
-* The share of it that is asked for is steered: each late packet lowers it, each one in time raises it a little, so
-  that in the long run about ``1 - quantile`` of the packets are late whatever their statistics.
-* A late packet raises the delay to its own at once, and that fades in a few tenths of a second.  A spike then
-  costs one packet, for those that queued behind its head are in time again, and the delay is soon back.
+* The share of it that is asked for is steered: each late packet lowers it by 3 %, each one in time raises it
+  by so little that the two cancel when ``1 - quantile`` of the packets are late, whatever their statistics.
+* A late packet raises the delay to its own at once.  While those that queued behind it come, it falls as their own
+  transits do: each is due within a packet's time of its arrival.  What then is left fades in a few tenths of a
+  second.  A spike so costs one packet, and hardly more delay than it made itself.
 
 What queued behind a late packet tells of the same event, and what is later than the greatest delay tells nothing of
 those within the bounds: neither enters the histogram, nor steers.  So a stall of seconds leaves the delay as it was.
@@ -28,10 +29,10 @@ from gcmedia.errors import ConfigError
 
 cdef double SPAN = 2.5                      # seconds; N_SPANS of them are the window of the base
 cdef double MAX_DRIFT = 0.002               # seconds, in one move of the base: 200 ppm make 0.5 ms in a span
-cdef double START_DELAY = 0.060             # seconds, while fewer than START_PACKETS have told anything
+cdef double START_DELAY = 0.060             # seconds; falls evenly to what the first START_PACKETS have told
 cdef int START_PACKETS = 25
-cdef double REFILL_TIME = 0.1               # seconds in which the rise fades, nearly as exp(-t / REFILL_TIME)
-cdef double STEER = 0.05                    # a late packet lowers the share by a twentieth
+cdef double FADE_RATE = 10.0                # per second: a rise fades nearly as exp(-FADE_RATE * t)
+cdef double LATE_FACTOR = 0.97              # of the share, for each late packet
 cdef double MAX_STEER = 8.0                 # the share stays within this factor of what is allowed
 cdef double MAX_WEIGHT = 1e9
 cdef double LEAP = 1.0                      # seconds before base, or ...
@@ -60,10 +61,10 @@ cdef class PlayoutEstimator:
 
     Notes
     -----
-    Memory is fixed, and the cost of a packet does not grow with the memory of the estimator.  For the first 25
-    packets the delay is at least 60 ms, or the nearest bound.  A clock that leaps makes the estimate begin anew:
-    a transit of more than a second before the base in three packets in a row, or two seconds without a packet that
-    a delay within the bounds would have saved.
+    Memory is fixed, and the cost of a packet does not grow with the memory of the estimator.  The delay begins at
+    60 ms, or the nearest bound, and over the first 25 packets falls to what they tell.  A clock that leaps makes the
+    estimate begin anew: a transit of more than a second before the base in three packets in a row, or two seconds
+    without a packet that a delay within the bounds would have saved.
     """
 
     def __cinit__(self, *, double quantile=0.99, double min_delay_ms=10.0, double max_delay_ms=500.0,
@@ -85,7 +86,11 @@ cdef class PlayoutEstimator:
         self._max_delay = max_delay_ms / 1000.0
         self._allowed = 1.0 - quantile
         self._width = self._max_delay / 500.0
+        self._bins_per_second = 1.0 / self._width
+        self._least_share = self._allowed / MAX_STEER
+        self._greatest_share = min(self._allowed * MAX_STEER, 0.5)
         self._growth = memory_packets / (memory_packets - 1.0)
+        self._in_time_factor = LATE_FACTOR ** (-self._allowed / quantile)
         self.restart()
 
     cdef void restart(self) noexcept nogil:
@@ -96,12 +101,9 @@ cdef class PlayoutEstimator:
         self.target = min(max(START_DELAY, self._min_delay), self._max_delay)
 
     cdef void _start(self, double arrival, double transit) noexcept nogil:
-        cdef int i
         self.restart()
-        self.base = transit
-        self._span = floor(arrival / SPAN)
-        for i in range(N_SPANS):
-            self._least[i] = NAN
+        self._span = floor(arrival / SPAN) - N_SPANS    # all of them are forgotten
+        self._begin_span(arrival, transit)
         memset(self._bins, 0, sizeof(self._bins))
         self._origin = transit
         self._weight = 1.0
@@ -117,7 +119,7 @@ cdef class PlayoutEstimator:
 
     cdef bint observe(self, double arrival, double media_time) noexcept nogil:
         cdef double transit = arrival - media_time
-        cdef double waited, fade
+        cdef double waited
         cdef bint late, queued
         if not (fabs(transit) < NONSENSE and fabs(arrival) < NONSENSE):
             return False                    # nor NaN
@@ -133,14 +135,13 @@ cdef class PlayoutEstimator:
         self._draining = late or queued
         self._last_arrival = arrival
         self._last_media_time = media_time
-        fade = 1.0 - waited / REFILL_TIME
-        self._refill = self._refill * fade if fade > 0.0 else 0.0
+        self._refill *= max(0.0, 1.0 - FADE_RATE * waited)
         self._track_base(arrival, transit)
         if not queued and transit <= self.base + self._max_delay:
             self._add(transit)
-            self._share *= 1.0 + STEER * (self._allowed - late)
-            self._share = min(max(self._share, self._allowed / MAX_STEER), min(self._allowed * MAX_STEER, 0.5))
-        if late:
+            self._share *= LATE_FACTOR if late else self._in_time_factor
+            self._share = min(max(self._share, self._least_share), self._greatest_share)
+        if late or queued:
             self._refill = transit - self.base
         self._settle()
         return late
@@ -158,27 +159,34 @@ cdef class PlayoutEstimator:
             self._behind_since = arrival
         return arrival - self._behind_since > LEAP_TIME
 
-    cdef void _track_base(self, double arrival, double transit) noexcept nogil:
+    cdef inline void _track_base(self, double arrival, double transit) noexcept nogil:
         """The least transit of the last N_SPANS spans of time."""
-        cdef double span = floor(arrival / SPAN)
-        cdef double behind = span - self._span
         cdef double before = self.base
-        cdef int i, newest
-        if behind > 0:
-            for i in range(<int>min(behind, <double>N_SPANS)):
-                self._least[<int>((<long long>span - i) & (N_SPANS - 1))] = NAN
-            self._span = span
-        newest = <int>(<long long>self._span & (N_SPANS - 1))
-        if not transit >= self._least[newest]:          # NaN: the first of its span
-            self._least[newest] = transit
-            if transit < self.base:
+        if arrival >= self._span_end:
+            self._begin_span(arrival, transit)
+        elif transit < self._least[self._newest]:
+            self._least[self._newest] = transit
+            if transit < before:
                 self.base = transit
-        if behind > 0:
-            self.base = transit
-            for i in range(N_SPANS):
-                if self._least[i] < self.base:
-                    self.base = self._least[i]
-        # The histogram begins at base or up to a bin below it.  What a drift moves, moves with the base.
+        if self.base != before:
+            self._follow_base(before)
+
+    cdef void _begin_span(self, double arrival, double transit) noexcept nogil:
+        """Forget the oldest spans, and look for the least anew."""
+        cdef double span = floor(arrival / SPAN)
+        cdef int i
+        for i in range(<int>min(span - self._span, <double>N_SPANS)):
+            self._least[<int>((<long long>span - i) & (N_SPANS - 1))] = NAN
+        self._span = span
+        self._span_end = (span + 1.0) * SPAN
+        self._newest = <int>(<long long>span & (N_SPANS - 1))
+        self._least[self._newest] = self.base = transit
+        for i in range(N_SPANS):
+            if self._least[i] < self.base:              # not for NaN
+                self.base = self._least[i]
+
+    cdef void _follow_base(self, double before) noexcept nogil:
+        """The histogram begins at base or up to a bin below it.  What a drift moves, moves with the base."""
         if fabs(self.base - before) <= MAX_DRIFT:
             self._origin += self.base - before
         elif self.base < self._origin or self.base >= self._origin + self._width:
@@ -212,7 +220,7 @@ cdef class PlayoutEstimator:
                 self._above += self._bins[i]
 
     cdef void _add(self, double transit) noexcept nogil:
-        cdef int i = <int>min(max((transit - self._origin) / self._width, 0.0), N_BINS - 1.0)
+        cdef int i = <int>min(max((transit - self._origin) * self._bins_per_second, 0.0), N_BINS - 1.0)
         self._weight *= self._growth
         if self._weight > MAX_WEIGHT:
             self._rescale()
@@ -235,7 +243,7 @@ cdef class PlayoutEstimator:
         inside = (over - self._above) / self._bins[self._edge] if self._bins[self._edge] > 0.0 else 0.0
         delay = self._origin + (self._edge + 1 - min(max(inside, 0.0), 1.0)) * self._width - self.base
         if self._n_packets < START_PACKETS:
-            delay = max(delay, START_DELAY)
+            delay = max(delay, START_DELAY * (1.0 - self._n_packets / <double>START_PACKETS))
         self.target = min(max(delay, self._refill, self._min_delay), self._max_delay)
 
     def push(self, double arrival, double media_time):
