@@ -192,6 +192,41 @@ def test_a_receiver_decodes_each_channel_alone(kernels: str, encoding: str, size
         assert heard == expected
 
 
+@pytest.mark.parametrize(("encoding", "size"), [("PCMU", 1), ("PCMA", 1), ("L16", 2), ("L16LE", 2)])
+@pytest.mark.parametrize("n_channels", [1, 2, 3])
+@pytest.mark.parametrize("sample_rate", [8000, 11000, 16000])
+def test_a_packet_that_is_a_frame_is_decoded_and_measured_at_once(
+    kernels: str, encoding: str, size: int, n_channels: int, sample_rate: int
+) -> None:
+    n_samples = sample_rate // 50
+    payloads = [random_octets(n_samples * n_channels * size) for _ in range(3)]
+    receiver = gcmedia.Receiver(encoding, sample_rate, n_channels=n_channels)
+    written = gcmedia.Receiver(encoding, sample_rate, n_channels=n_channels)
+    out = array("h", bytes(2 * 3 * n_samples * n_channels))
+    for number, payload in enumerate(payloads):
+        receiver.push_media(number, 20 * number, payload, 0.0)
+        written.push_media(number, 20 * number, payload, 0.0)
+    receiver.flush()
+    written.flush()
+    frames = list(receiver.frames(0.0))
+    assert [(frame.position, frame.channel) for frame in frames] == [
+        (number * n_samples, channel) for number in range(3) for channel in range(n_channels)
+    ]
+    for frame in frames:
+        payload = payloads[frame.position // n_samples]
+        if size == 1:
+            expand = expand_ulaw if encoding == "PCMU" else expand_alaw
+            expected = [expand(code) for code in payload[frame.channel :: n_channels]]
+        else:
+            words = samples_of(gcmedia.l16_decode(payload, "big" if encoding == "L16" else "little"))
+            expected = words[frame.channel :: n_channels].tolist()
+        assert samples_of(frame.raw).tolist() == expected
+        squares = sum(sample * sample for sample in expected)
+        assert frame.level_dbov == pytest.approx(10 * math.log10(squares / n_samples / 32768**2), abs=1e-9)
+    assert written.read_into(out) == 3 * n_samples
+    assert out.tobytes() == b"".join(bytes(frame.raw) for frame in frames)
+
+
 LOUDEST = [-32768, 32767, -32767, 0, 1, -1]
 
 

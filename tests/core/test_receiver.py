@@ -618,6 +618,17 @@ def test_bad_packets_are_counted_told_and_survived(wire: bytes, reason: str, say
     check_places(sender, samples(list(stream.frames(1.0))), 39)
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_first_packet_from_far_back_that_is_due_at_once_keeps_the_account(policy: str) -> None:
+    stream = receiver(jitter=JitterConfig(policy=policy))
+    for number in (0, -1, *range(-25, 30)):
+        stream.push(packet(number % FULL, 20 * number, constant(1, N)), 0.0)
+        stats = stream.stats()
+        assert stats.balanced, f"packet {number}: {stats.identity()}"
+    stream.flush()
+    assert len(samples(list(stream.frames(0.0)))) == stream.stats().total_samples
+
+
 def test_push_many_and_push_media_are_the_same_path() -> None:
     sender = Sender(timestamp=5)
     wires = [sender.next() for _ in range(40)]

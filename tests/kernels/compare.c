@@ -66,9 +66,9 @@ static void fail(const Kernels *set, const char *kernel, ptrdiff_t n_samples, pt
         n_compared++;                                                                         \
     } while (0)
 
-#define COMPARE_SUM(kernel)                                                                   \
+#define COMPARE_SUM(kernel, call)                                                             \
     do {                                                                                      \
-        if (set->kernel(pcm, n_samples) != portable_kernels()->kernel(pcm, n_samples))        \
+        if (set->kernel call != portable_kernels()->kernel call)                              \
             fail(set, #kernel, n_samples, skip);                                              \
         n_compared++;                                                                         \
     } while (0)
@@ -78,15 +78,20 @@ static void compare_plain(const Kernels *set, ptrdiff_t n_samples, ptrdiff_t ski
 {
     const uint8_t *octets = input + skip;
     const int16_t *pcm = (const int16_t *)(const void *)(input + skip / 2 * 2);
+    static int16_t scratch[EVERY_WORD];
     COMPARE_OUTPUT(ulaw_to_int16, int16_t, 2 * n_samples, (octets, out, n_samples));
     COMPARE_OUTPUT(alaw_to_int16, int16_t, 2 * n_samples, (octets, out, n_samples));
+    COMPARE_OUTPUT(ulaw_measured, int16_t, 2 * n_samples, (octets, out, n_samples));
+    COMPARE_OUTPUT(alaw_measured, int16_t, 2 * n_samples, (octets, out, n_samples));
+    COMPARE_SUM(ulaw_measured, (octets, scratch, n_samples));
+    COMPARE_SUM(alaw_measured, (octets, scratch, n_samples));
     COMPARE_OUTPUT(int16_to_ulaw, uint8_t, n_samples, (pcm, out, n_samples));
     COMPARE_OUTPUT(int16_to_alaw, uint8_t, n_samples, (pcm, out, n_samples));
     COMPARE_OUTPUT(swap_octets, uint8_t, 2 * n_samples, (octets, out, n_samples));
     COMPARE_OUTPUT(int16_to_float32, float, 4 * n_samples, (pcm, out, n_samples));
-    COMPARE_SUM(sum_of_squares);
-    COMPARE_SUM(sum_of_magnitudes);
-    COMPARE_SUM(peak_magnitude);
+    COMPARE_SUM(sum_of_squares, (pcm, n_samples));
+    COMPARE_SUM(sum_of_magnitudes, (pcm, n_samples));
+    COMPARE_SUM(peak_magnitude, (pcm, n_samples));
 }
 
 static void compare_channels(const Kernels *set, ptrdiff_t n_samples, ptrdiff_t skip)

@@ -295,6 +295,8 @@ class ModelBuffer:
             self.newest = self.next - 1 if self.next else None
             self.newest_timestamp = None
             self.validator.forget_first()
+            if self.playout is not None:
+                self.playout.reset()
             self.restarting = False
             kind = "in-order"
         late = kind == "late"

@@ -286,6 +286,8 @@ cdef class JitterBuffer:
             self.newest = self.next - 1
             self.n_recent = self.recent_at = 0
             self.has_transit = False
+            if self.by_delay:
+                self.playout.restart()
             self.validator.forget_first()
             self.restarting = False
             outcome = IN_ORDER

@@ -228,8 +228,8 @@ cdef void _place_packet(Timeline *line, JitterBuffer jitter, Slot *slot) noexcep
 
 cdef void lay_all(Timeline *line, JitterBuffer jitter) noexcept nogil:
     cdef Slot *slot
-    # The ring was counted anew or has overrun; or its first packets come in disorder, and none was placed.
-    if line.placed < jitter.read or jitter.fresh:
+    # The ring was counted anew or has overrun; or its first packets came in disorder, and none was placed.
+    if line.placed < jitter.read or line.placed > jitter.next or jitter.fresh:
         line.placed = jitter.read
     while line.placed < jitter.next:
         slot = slot_of(jitter, line.placed)
