@@ -219,8 +219,8 @@ def test_a_packet_that_is_a_frame_is_decoded_and_measured_at_once(
             expected = [expand(code) for code in payload[frame.channel :: n_channels]]
         else:
             words = samples_of(gcmedia.l16_decode(payload, "big" if encoding == "L16" else "little"))
-            expected = words[frame.channel :: n_channels].tolist()
-        assert samples_of(frame.raw).tolist() == expected
+            expected = list(words[frame.channel :: n_channels])
+        assert list(samples_of(frame.raw)) == expected
         squares = sum(sample * sample for sample in expected)
         assert frame.level_dbov == pytest.approx(10 * math.log10(squares / n_samples / 32768**2), abs=1e-9)
     assert written.read_into(out) == 3 * n_samples
