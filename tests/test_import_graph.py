@@ -22,6 +22,7 @@ LEVELS = (
     ("errors", "types"),
     ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout"),
     ("auth", "transport", "record"),
+    ("delivery",),
     ("mute", "capture", "server"),
     ("metrics", "monitor", "report", "simulator", "cli", "demo"),
     ("__main__",),
