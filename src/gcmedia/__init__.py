@@ -23,7 +23,15 @@ from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, leve
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
-from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
+from .config import (
+    CompressorConfig,
+    GateConfig,
+    JitterConfig,
+    MediaStreamsConfig,
+    PlatformMediaConfig,
+    ReconnectConfig,
+    SilenceConfig,
+)
 from .errors import (
     AuthError,
     ConfigError,
@@ -33,6 +41,7 @@ from .errors import (
     HandshakeError,
     LocalProtocolError,
     MediaError,
+    MediaNotAvailable,
     MissingCredentials,
     PacketError,
     ProtocolError,
@@ -40,6 +49,7 @@ from .errors import (
     ReconnectExhausted,
     RemoteProtocolError,
     StateError,
+    TooManyStreams,
     TransportError,
 )
 from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcript
@@ -47,15 +57,18 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .media_streams import MediaStreams, capture_streams
     from .regions import Region, resolve_region
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "Capture": "capture",
     "Credentials": "auth",
+    "MediaStreams": "media_streams",
     "Region": "regions",
     "TokenProvider": "auth",
     "capture": "capture",
+    "capture_streams": "media_streams",
     "resolve_region": "regions",
 }
 
@@ -84,6 +97,9 @@ __all__ = [
     "LocalProtocolError",
     "MediaError",
     "MediaFormat",
+    "MediaNotAvailable",
+    "MediaStreams",
+    "MediaStreamsConfig",
     "MissingCredentials",
     "Packet",
     "PacketError",
@@ -104,12 +120,14 @@ __all__ = [
     "StateError",
     "Stats",
     "TokenProvider",
+    "TooManyStreams",
     "Transcript",
     "TransportError",
     "Verdict",
     "alaw_decode",
     "alaw_encode",
     "capture",
+    "capture_streams",
     "cpu_features",
     "extract_channel",
     "interleave",

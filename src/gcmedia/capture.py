@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +16,7 @@ import anyio.abc
 
 from ._core.frame import Frame
 from ._core.receiver import Receiver
-from .auth import Credentials, StaticToken, TokenProvider, TokenSource, token_source
-from .backoff import delay
+from .auth import Credentials, TokenProvider, TokenSource
 from .clock import Clock
 from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
 from .delivery import MAX_TRANSCRIPTS, PAUSE_MODES, Delivery
@@ -29,29 +27,17 @@ from .errors import (
     ConnectionLost,
     FormatError,
     HandshakeError,
-    MissingCredentials,
-    ReconnectExhausted,
     RemoteProtocolError,
     StateError,
     TransportError,
 )
 from .fanout import Stream
+from .reconnect import ENDED, FATAL, Reconnects, folder_name, quoted, tokens_and_region
 from .record import AuditPolicy
-from .regions import Region, resolve_region, takes_secrets
-from .transport.websocket import WebSocket, connect, redact
+from .regions import Region, takes_secrets
+from .transport.websocket import WebSocket, connect
 
-__all__ = ["MAX_TRANSCRIPTS", "PAUSE_MODES", "Capture", "capture"]
-
-#: Close codes that end the call as meant (1005: a close frame without a code).
-ENDED = frozenset({1000, 1005})
-#: Close codes that tell of a fault which connecting again would only repeat (RFC 6455 section 7.4.1).
-FATAL = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
-#: Upgrade answers and error messages that may change by waiting.
-RETRIABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: A server that asks for a longer wait is not waited for.
-MAX_RETRY_AFTER_S = 180.0
-
-MAX_SERVER_TEXT = 200  # characters of what a server says that messages repeat
+__all__ = ["FATAL", "MAX_TRANSCRIPTS", "PAUSE_MODES", "Capture", "capture"]
 
 
 def capture(
@@ -130,14 +116,21 @@ def capture(
         raise ConfigError(f"transcripts_at is {transcripts_at!r}, not 'playout' or 'once'")
     profile = profile or PlatformMediaConfig()
     clock = clock or Clock()
-    tokens, region = _tokens(credentials, token, region, profile, allow_custom_host, clock)
+    tokens, region = tokens_and_region(
+        credentials,
+        token,
+        region,
+        refresh_margin_s=profile.refresh_margin_s,
+        allow_custom_host=allow_custom_host,
+        clock=clock,
+    )
     if not (allow_custom_host or takes_secrets(region.media_url)):
         raise ConfigError(
             f"the token would go to {region.media_url}, which is no host of the platform over TLS;"
             " pass allow_custom_host=True if that is meant"
         )
     if folder is None and record_to is not None:
-        folder = Path(record_to) / _folder_name(conversation_id)
+        folder = Path(record_to) / folder_name(conversation_id)
     return Capture(
         conversation_id,
         tokens=tokens,
@@ -155,39 +148,6 @@ def capture(
         clock=clock,
         rng=rng or random.Random(),
     )
-
-
-def _tokens(
-    credentials: Credentials | None,
-    token: str | TokenSource | Callable[[], str | Awaitable[str]] | None,
-    region: str | Region | None,
-    profile: PlatformMediaConfig,
-    allow_custom_host: bool,
-    clock: Clock,
-) -> tuple[TokenSource, Region]:
-    """Where tokens come from, and where the media is."""
-    if token is not None:
-        if credentials is not None:
-            raise ConfigError("give either token or credentials, not both")
-        if region is None:
-            raise MissingCredentials("region is needed with token: an AWS id, a domain or a URL")
-        return token_source(token), resolve_region(region)
-    credentials = credentials or Credentials.from_env()
-    if region is not None:
-        credentials = replace(credentials, region=region)
-    provider = TokenProvider(
-        credentials,
-        refresh_margin_s=profile.refresh_margin_s,
-        attempts=1,  # repeating is the affair of ReconnectConfig, which counts these attempts too
-        allow_custom_host=allow_custom_host,
-        clock=clock,
-    )
-    return provider, provider.region
-
-
-def _folder_name(conversation_id: str) -> str:
-    name = quote(conversation_id, safe="")
-    return name.replace(".", "%2E") if name in (".", "..") else name  # never the folder above
 
 
 class Capture(Delivery):
@@ -255,12 +215,10 @@ class Capture(Delivery):
         self._token = ""  # the one in use, so that no text of a server can repeat it
         self._region = region
         self._profile = profile
-        self._reconnect = reconnect
-        self._rng = rng
+        self._again = Reconnects(reconnect, tokens, rng)
         self._websocket: WebSocket | None = None
         self._heard = False  # media or acknowledgement on this connection
         self._carried = False  # media on this connection
-        self._refused_tokens = 0  # in a row
         self._over = False  # the server said so
         self._ready = anyio.Event()
         self._stopping = False
@@ -333,7 +291,6 @@ class Capture(Delivery):
                 self._ready.set()
 
     async def _stay_connected(self) -> None:
-        attempts = 0
         while True:
             self._heard = self._carried = False
             problem: Exception
@@ -347,49 +304,14 @@ class Capture(Delivery):
             if self._over:
                 return
             if self._carried:  # an acknowledgement alone proves nothing: a server may acknowledge and close for ever
-                attempts = 0
+                self._again.carried()
             if self._heard:
                 await self._restart()
-            if self._refused_token(problem):
+            wait = self._again.after(problem, reached=self._format is not None)
+            if wait is None:
                 continue
-            self._give_up_or_go_on(problem)
-            if attempts >= self._reconnect.attempts:
-                if self._format is None and self._reconnect.attempts == 0:
-                    raise problem
-                raise ReconnectExhausted(
-                    f"gave up after {attempts} reconnect attempts in a row; the last problem: {problem}",
-                    attempts=attempts,
-                ) from problem
-            asked = getattr(problem, "retry_after", None)
-            if asked is not None and asked > MAX_RETRY_AFTER_S:
-                raise ReconnectExhausted(
-                    f"the server asks to wait {asked:.0f} s, more than {MAX_RETRY_AFTER_S:.0f} s: {problem}",
-                    attempts=attempts,
-                ) from problem
-            wait = delay(self._reconnect, attempts, self._rng, asked)
-            attempts += 1
-            self._become("reconnecting", attempt=attempts, wait_s=round(wait, 3), cause=str(problem))
+            self._become("reconnecting", attempt=self._again.attempts, wait_s=round(wait, 3), cause=str(problem))
             await self._clock.sleep(wait)
-
-    def _refused_token(self, problem: Exception) -> bool:
-        """Whether to come again at once with a fresh token; raises when that has been tried, or there is none."""
-        if not (isinstance(problem, HandshakeError) and problem.status == 401):
-            return False
-        self._refused_tokens += 1
-        if self._refused_tokens > 1 or isinstance(self._tokens, StaticToken):
-            raise AuthError(f"the media server does not accept the token: {problem}", status=401) from problem
-        return True
-
-    def _give_up_or_go_on(self, problem: Exception) -> None:
-        """Raise what repeating cannot mend."""
-        if isinstance(problem, ConnectionLost):
-            if problem.code in FATAL or problem.code in ENDED:
-                raise problem
-        elif isinstance(problem, HandshakeError | RemoteProtocolError):
-            if problem.status not in RETRIABLE:
-                raise problem
-        elif isinstance(problem, AuthError) and problem.status is not None and problem.status not in RETRIABLE:
-            raise problem
 
     async def _one_connection(self) -> None:
         """Connect, subscribe and listen until the call is over; anything else raises."""
@@ -412,7 +334,7 @@ class Capture(Delivery):
                 max_message_octets=profile.max_message_octets,
             ) as websocket:
                 self._websocket = websocket
-                self._refused_tokens = 0
+                self._again.opened()
                 await websocket.send(
                     dialect.subscription(
                         self.conversation_id,
@@ -468,27 +390,22 @@ class Capture(Delivery):
             else:
                 self._hear(event)
         elif isinstance(event, dialect.Failure):
+            said = quoted(event.message or event.code or "", self._token)
             raise RemoteProtocolError(
-                f"the server reports an error: {self._quote(event.message or event.code or '') or 'no reason given'}",
+                f"the server reports an error: {said or 'no reason given'}",
                 status=event.status,
-                code=None if event.code is None else self._quote(event.code),
+                code=None if event.code is None else quoted(event.code, self._token),
             )
         elif isinstance(event, dialect.Unknown):
             self.unknown_messages += 1
             if self.unknown_messages == 1:
-                self._event("unknown_message", message_type=self._quote(event.type))
+                self._event("unknown_message", message_type=quoted(event.type, self._token))
         else:
             self.malformed_messages += 1
             if self._receiver is not None:
                 self._receiver.refuse(event.reason)
             if self.malformed_messages == 1:
                 self._event("malformed_message", reason=event.reason)
-
-    def _quote(self, text: str) -> str:
-        """What a server said, on one line, not too long, and without the token that it may repeat."""
-        for secret in (self._token, quote(self._token, safe="")):
-            text = text.replace(secret, "***") if secret else text
-        return "".join(char if char.isprintable() else " " for char in redact(text))[:MAX_SERVER_TEXT]
 
     def _hear(self, ack: dialect.Ack | None) -> Receiver:
         """Note that the subscription stands; make the receiver when it is the first."""

@@ -10,9 +10,9 @@ import json
 import logging
 from bisect import insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -177,11 +177,18 @@ class Delivery:
             if n % FRAMES_AT_ONCE == 0:
                 self._tell_holes()
                 await anyio.lowlevel.checkpoint()
-            if self._frames.congested:
-                await self._frames.wait_room()
-            if self._fanout.congested:
-                await self._fanout.wait_room()
+            if self._congested:
+                await self._wait_room()
         self._handed_on()
+
+    @property
+    def _congested(self) -> bool:
+        """Whether a consumer that nothing may be dropped for is full."""
+        return self._frames.congested or self._fanout.congested
+
+    async def _wait_room(self) -> None:
+        await self._frames.wait_room()
+        await self._fanout.wait_room()
 
     def _hand_on(self, frame: Frame, now: float) -> None:
         if self._folder is not None:
@@ -249,7 +256,7 @@ class Delivery:
 
     # The consumers' side
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> AsyncIterator[Frame]:
         return self
 
     async def __anext__(self) -> Frame:
@@ -380,18 +387,22 @@ class Delivery:
             await self._clock.sleep(self._metrics_period_s)
             if self.state in ("ended", "failed"):
                 return
-            if self._receiver is None:
-                continue
-            if self._receiver.stats().packets_buffered and not (self._frames.congested or self._fanout.congested):
-                now = self._clock.now()  # a stalled stream gives out what has waited too long
-                for frame in self._receiver.frames(now):
-                    self._hand_on(frame, now)
-                self._handed_on()
-            metrics = self.metrics()
-            self._logger.info("[QA Metrics] %s", json.dumps(metrics))
-            if self._folder is not None:
-                self._folder.metrics(metrics)
-                self._folder.flush(self._clock.now())  # for the times when no frame does it
+            self._note_metrics()
+
+    def _note_metrics(self) -> None:
+        """Write the QA record, once there is media."""
+        if self._receiver is None:
+            return
+        if self._receiver.stats().packets_buffered and not self._congested:
+            now = self._clock.now()  # a stalled stream gives out what has waited too long
+            for frame in self._receiver.frames(now):
+                self._hand_on(frame, now)
+            self._handed_on()
+        metrics = self.metrics()
+        self._logger.info("[QA Metrics] %s", json.dumps(metrics))
+        if self._folder is not None:
+            self._folder.metrics(metrics)
+            self._folder.flush(self._clock.now())  # for the times when no frame does it
 
     def _become(self, state: str, *, event: str | None = None, **details: Any) -> None:
         self.state = state

@@ -161,6 +161,11 @@ class Fanout(Generic[T]):
             stream.put(item)
 
     @property
+    def wanted(self) -> bool:
+        """Whether anyone takes what comes."""
+        return any(not stream.closed for stream in self._streams)
+
+    @property
     def congested(self) -> bool:
         """Whether a stream of the policy ``"wait"`` is full."""
         return any(stream.congested for stream in self._streams)
