@@ -320,6 +320,8 @@ class MediaStreamsConfig:
         Width of the sequence numbers, 16 (as RTP has it) or 32.  A number beyond 16 bits shows 32.
     timestamp_unit : str
         ``"samples"`` of the codec's clock, as RTP has it, or ``"ms"``.
+    binary_packets : bool
+        Whether a binary message that is no JSON is audio without a header; only where a connection has one interaction.
     max_interactions : int
         Interactions of one connection at a time.
     max_connections : int
@@ -356,6 +358,7 @@ class MediaStreamsConfig:
     url: str = "{media_url}/api/v2/media/streams"
     sequence_bits: int = 16
     timestamp_unit: str = "samples"
+    binary_packets: bool = False
     max_interactions: int = 50
     max_connections: int = 20
     availability_window_s: float = 60.0

@@ -270,9 +270,8 @@ class Connection:
     async def _take_other(self, event: dialect.Event) -> None:
         match event:
             case dialect.Packet(octets):
-                if len(self.wanted) != 1:
-                    reason = f"binary message of {len(octets)} octets without a header; {len(self.wanted)} interactions"
-                    self._refuse(reason, None)
+                if len(self.wanted) != 1 or not self._host.profile.binary_packets:
+                    self._refuse(f"binary message of {len(octets)} octets that is no JSON", None)
                     return
                 (stream,) = self.wanted.values()
                 self._carried = True

@@ -110,6 +110,8 @@ class MediaStream(Delivery):
         self._buffer: JitterBuffer | None = None  # of packets that are not decoded
         self._origin: int | None = None  # timestamp of their first
         self._closing = False
+        self._stood = False  # the subscription, ever
+        self._assumed = False  # the codec
         self._audited_to = 0
         self._audited = [0, 0, 0]  # frames, silent, concealed
         self._wire: tuple[int, int] | None = None  # sequence number and timestamp of the last packet played
@@ -137,6 +139,7 @@ class MediaStream(Delivery):
     async def take(self, media: dialect.Media, wire: int, now: float) -> None:
         """Take a packet and hand on what is due."""
         if not self.codec:
+            self._assumed = media.codec is None
             self._open(media.codec or self._profile.assumed_codec, None)
         elif media.codec is not None and media.codec.lower() != self.codec:
             raise FormatError(f"the server changed the codec from {self.codec} to {media.codec[:64]!r} in mid-stream")
@@ -290,10 +293,11 @@ class MediaStream(Delivery):
         """The subscription stands."""
         if self.state in ("live", "paused"):
             return
-        again = self.answered.is_set() and self.state == "reconnecting"
+        again, self._stood = self._stood, True
         self.reconnects += again
         self.state = "paused" if self._paused else "live"
-        self.note("reconnected" if again else "subscribed", codec=self.codec, decoded=self.decoded)
+        details = {"codec": self.codec, "assumed": self._assumed, "decoded": self.decoded}
+        self.note("reconnected" if again else "subscribed", **details)
         self.answered.set()
 
     def _hand_on(self, frame: Frame, now: float) -> None:
