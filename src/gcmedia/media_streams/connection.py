@@ -97,17 +97,18 @@ class Connection:
     async def run(self) -> None:
         """Carry what is wanted until nothing is; raises nothing, each interaction is told how it ended."""
         failure: Exception | None = None
-        stopped = True
+        cause = "stopped here"
         try:
             with self._scope:
                 await self._stay_connected()
-                stopped = False
+                cause = "the connection is over"
         except Exception as error:
-            failure, stopped = error, False
-        self.over = True
-        with anyio.CancelScope(shield=True):
-            for stream in list(self.wanted.values()):
-                await self._close(stream, failure, "stopped here" if stopped else "the connection is over")
+            failure = error
+        finally:
+            self.over = True
+            with anyio.CancelScope(shield=True):
+                for stream in list(self.wanted.values()):
+                    await self._close(stream, failure, cause)
 
     def stop(self) -> None:
         """End now; what has been received is handed on."""
@@ -116,10 +117,12 @@ class Connection:
     async def add(self, streams: Iterable[MediaStream]) -> None:
         """Carry more; at once when connected."""
         fresh = {stream.interaction_id: stream for stream in streams}
-        if self._websocket is not None:
-            await self._look_up_all(fresh.values())
-        self.wanted |= {name: stream for name, stream in fresh.items() if not stream.answered.is_set()}
-        await self._ask()
+        self.wanted |= fresh
+        if self._websocket is None:
+            return  # they are asked for with all others
+        self._asked |= dict.fromkeys(fresh, False)  # nobody else asks for them meanwhile
+        await self._look_up_all(fresh.values())
+        await self._ask_for(fresh)
 
     async def remove(self, stream: MediaStream) -> None:
         """Carry it no more."""
@@ -351,12 +354,16 @@ class Connection:
     async def _ask_again(self, stream: MediaStream) -> None:
         await self._host.clock.sleep(self._host.profile.recheck_delay_s)
         await self._look_up_all([stream])
-        if stream.interaction_id in self.wanted:
-            self._asked.pop(stream.interaction_id, None)
-            try:
-                await self._ask()
-            except ConnectionLost:
-                pass  # told to whoever receives
+        await self._ask_for([stream.interaction_id])
+
+    async def _ask_for(self, names: Iterable[str]) -> None:
+        """Subscribe to these, asked for or not; when the connection is lost, whoever receives is told."""
+        for name in names:
+            self._asked.pop(name, None)
+        try:
+            await self._ask()
+        except ConnectionLost:
+            pass
 
     # What does not come
 

@@ -330,32 +330,46 @@ class MediaStreams:
         """Wait until all is over, then tell everyone."""
         assert self._tasks is not None
         self._tasks.start_soon(self._tell_throughput)
-        while self._connections or self._keep_open or not self._streams:
-            if self._stopping and not self._connections:
-                break
-            self._changed = anyio.Event()
-            await self._changed.wait()
-        with anyio.CancelScope(shield=True):
-            errors = self.errors
-            if errors and (self._strict or len(errors) == len(self._streams)):
-                self._failure = next(iter(errors.values()))
-            try:
-                await self._http.aclose()
-                if self._owns_tokens and isinstance(self.tokens, TokenProvider):
-                    await self.tokens.aclose()
-            except Exception as error:
-                self._failure = self._failure or error
-            self.state = "ended" if self._failure is None else "failed"
-            self.tell(self.state)
-            if self._audit is not None:
-                self._audit.close()
-            self._taps.finish(self._failure)
-            self._done.set()
+        try:
+            while not self._stopping and (self._connections or self._keep_open or not self._streams):
+                await self._change()
+        finally:  # also when cancelled from outside
+            with anyio.CancelScope(shield=True):
+                self._stopping = True
+                while self._connections:
+                    for connection in self._connections:
+                        connection.stop()
+                    await self._change()
+                await self._finish()
+
+    async def _change(self) -> None:
+        """Wait until a connection is over, or all are to be."""
+        self._changed = anyio.Event()
+        await self._changed.wait()
+
+    async def _finish(self) -> None:
+        errors = self.errors
+        if errors and (self._strict or len(errors) == len(self._streams)):
+            self._failure = next(iter(errors.values()))
+        try:
+            await self._http.aclose()
+            if self._owns_tokens and isinstance(self.tokens, TokenProvider):
+                await self.tokens.aclose()
+        except Exception as error:
+            self._failure = self._failure or error
+        self.state = "ended" if self._failure is None else "failed"
+        self.tell(self.state)
+        if self._audit is not None:
+            self._audit.close()
+        self._taps.finish(self._failure)
+        self._done.set()
 
     async def _carry(self, connection: Connection) -> None:
-        await connection.run()
-        self._connections.remove(connection)
-        self._changed.set()
+        try:
+            await connection.run()
+        finally:
+            self._connections.remove(connection)
+            self._changed.set()
 
     # Interactions
 
@@ -448,9 +462,6 @@ class MediaStreams:
 
     def __iter__(self) -> Iterator[MediaStream]:
         return iter(tuple(self._streams.values()))
-
-    def __len__(self) -> int:
-        return len(self._streams)
 
     @property
     def streams(self) -> Mapping[str, MediaStream]:
