@@ -47,9 +47,10 @@ async def clouded(
 ) -> AsyncIterator[Simulator]:
     """A cloud that tells everything and sends as fast as it is read."""
     plan = plan or StreamsPlan(replies="full")
-    async with Simulator(calls, faults, speed=speed, media_streams=plan) as cloud:
+    async with Simulator(calls, faults, speed=speed, media_streams=plan, journal_limit=1_000_000) as cloud:
         yield cloud
         assert cloud.journal.failures == 0
+        assert cloud.journal.dropped == 0
 
 
 def capturing(cloud: Simulator, names: Iterable[str], **options: Any) -> MediaStreams:

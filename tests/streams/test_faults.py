@@ -59,7 +59,7 @@ async def show_4(seconds: float) -> Run:
     assert sum(found.cloud.truth(name).disconnects for name in names) >= 4
     stats = [found.streams[name].stats() for name in names]
     for count in ("packets_lost", "packets_duplicate", "packets_reordered", "packets_refused"):
-        assert sum(getattr(one, count) for one in stats) > 200
+        assert sum(getattr(one, count) for one in stats) > 50
     return found
 
 
