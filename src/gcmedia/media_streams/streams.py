@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import anyio.abc
@@ -37,6 +37,9 @@ from .events import MediaFrame, MetadataSync, Throughput
 from .rate import total
 from .stream import MediaStream
 from .taps import Taps
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["MediaStreams", "capture_streams"]
 
@@ -69,6 +72,7 @@ def capture_streams(
     include_silence: bool = False,
     on_event: Callable[[dict[str, Any]], object] | None = None,
     allow_custom_host: bool = False,
+    http_client: httpx.AsyncClient | None = None,
     clock: Clock | None = None,
     rng: random.Random | None = None,
 ) -> MediaStreams:
@@ -114,6 +118,8 @@ def capture_streams(
         Called with a dictionary for each event.
     allow_custom_host : bool
         Whether credentials and tokens may go to a host that is neither the platform's, over TLS, nor this machine.
+    http_client : httpx.AsyncClient, optional
+        For look-ups, instead of an own one; it is not closed.
     clock, rng : Clock, random.Random, optional
         Sources of time and of the jitter of reconnects.
 
@@ -178,6 +184,7 @@ def capture_streams(
         overflow=overflow,
         include_silence=include_silence,
         on_event=on_event,
+        http_client=http_client,
         clock=clock,
         rng=rng or random.Random(),
     )
@@ -229,6 +236,7 @@ class MediaStreams:
         overflow: str,
         include_silence: bool,
         on_event: Callable[[dict[str, Any]], object] | None,
+        http_client: httpx.AsyncClient | None,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -260,7 +268,7 @@ class MediaStreams:
         self._frames: Stream[MediaFrame] | None = None
         if max_frames:
             self._frames = self._taps.frames("frames", max_frames, overflow, include_silence)
-        self._http = HttpClient(clock=clock)
+        self._http = HttpClient(http_client, clock=clock)
         self._lookup = Lookup(self._http, tokens, region.api_url, profile, clock)
         self._checks = anyio.CapacityLimiter(profile.max_checks)
         self._latencies: dict[int, float] = {}
