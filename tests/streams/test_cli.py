@@ -58,7 +58,7 @@ def test_003_11_one_that_fails_is_told_and_shows_in_the_exit_code(tmp_path: Path
 
 def test_003_37_wrong_usage_says_what_to_do(tmp_path: Path) -> None:
     wrong = {
-        ("capture",): "name the conversation to capture, or --dialect media-streams --interactions A,B,C",
+        ("capture",): "Missing argument CONVERSATION; or give --dialect media-streams --interactions A,B,C",
         ("capture", "c", "--dialect", "smoke"): "dialect is 'smoke', not platform-media or media-streams",
         STREAMS: "interactions is empty",
         (*STREAMS, "a", "--codecs", "g729"): "codec is 'g729', not one of pcmu, pcma, opus",

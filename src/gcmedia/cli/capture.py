@@ -96,7 +96,7 @@ def capture_command(
     if dialect != "platform-media":
         raise ConfigError(f"dialect is {dialect!r}, not platform-media or media-streams")
     if not conversation:
-        raise ConfigError("name the conversation to capture, or --dialect media-streams --interactions A,B,C")
+        raise ConfigError("Missing argument CONVERSATION; or give --dialect media-streams --interactions A,B,C")
     call = capture(
         conversation,
         region=region,

@@ -284,6 +284,15 @@ class SequenceUnwrap:
 
     def __call__(self, number: int) -> int:
         """The number in 32 bits."""
+        last = self._last
+        if last is not None and number <= 0xFFFF and not self._wide:
+            step = (number - last) & 0xFFFF
+            if 0 < step <= self.NEAR:  # nearly always
+                self._last = last = last + step
+                return last & 0xFFFFFFFF
+        return self._unusual(number)
+
+    def _unusual(self, number: int) -> int:
         if self._wide or number > 0xFFFF:
             self._wide = True
             return number
@@ -292,7 +301,6 @@ class SequenceUnwrap:
             return number
         extended = self._near(self._last, number)
         if extended is not None:
-            self._last = max(self._last, extended)
             return extended & 0xFFFFFFFF
         if self._far is not None:
             extended = self._near(self._far, number)
