@@ -330,8 +330,8 @@ class MediaStreamsConfig:
         How long after its end the media of an interaction can be had, by the server's clock.
     check_availability : bool
         Whether each interaction is looked up before it is subscribed to.
-    max_checks : int
-        Look-ups at once.
+    max_checks, check_timeout_s : int, float
+        Look-ups at once, and time for each request.
     rechecks, recheck_delay_s : int, float
         How often an interaction that the server refuses as not available is looked up and asked for again, and the
         wait before.
@@ -364,6 +364,7 @@ class MediaStreamsConfig:
     availability_window_s: float = 60.0
     check_availability: bool = True
     max_checks: int = 8
+    check_timeout_s: float = 15.0
     rechecks: int = 3
     recheck_delay_s: float = 2.0
     ack_timeout_s: float = 5.0
@@ -393,6 +394,7 @@ class MediaStreamsConfig:
         _within("refresh_margin_s", self.refresh_margin_s, 0.0, 3600.0, " s")
         _within("audit_period_s", self.audit_period_s, 0.02, 86_400.0, " s")
         _within("throughput_period_s", self.throughput_period_s, 0.01, 86_400.0, " s")
-        for name in ("ack_timeout_s", "idle_timeout_s", "open_timeout_s", "ping_interval_s", "pong_timeout_s"):
-            _within(name, getattr(self, name), 0.001, 86_400.0, " s")
+        for name in ("ack", "idle", "open", "pong", "check"):
+            _within(f"{name}_timeout_s", getattr(self, f"{name}_timeout_s"), 0.001, 86_400.0, " s")
+        _within("ping_interval_s", self.ping_interval_s, 0.001, 86_400.0, " s")
         _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")

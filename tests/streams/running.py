@@ -16,7 +16,7 @@ from gcmedia.clock import ScaledClock
 from gcmedia.media_streams import MediaFrame
 from gcmedia.simulator import Call, Faults, Simulator, StreamsPlan
 
-SPEED = 500.0  # of the client's clock: a back-off of a second takes 2 ms
+SPEED = 200.0  # of the client's clock: a back-off of a second takes 5 ms
 
 #: Nothing here may depend on when a packet comes.
 UNHURRIED = JitterConfig(max_hold_ms=math.inf)
@@ -24,7 +24,14 @@ UNHURRIED = JitterConfig(max_hold_ms=math.inf)
 
 def patient(speed: float = SPEED, **settings: Any) -> MediaStreamsConfig:
     """A profile none of whose timers goes off on a clock that hurries, but for those that are given."""
-    timers = ("open_timeout_s", "ack_timeout_s", "idle_timeout_s", "ping_interval_s", "pong_timeout_s")
+    timers = (
+        "open_timeout_s",
+        "ack_timeout_s",
+        "idle_timeout_s",
+        "ping_interval_s",
+        "pong_timeout_s",
+        "check_timeout_s",
+    )
     defaults: dict[str, Any] = dict.fromkeys(timers, 60.0 * speed) | {"throughput_period_s": 20.0 * speed}
     return MediaStreamsConfig(**{**defaults, **settings})
 

@@ -279,7 +279,10 @@ async def test_003_12_an_error_that_names_nobody_is_about_what_was_not_answered(
 async def test_003_38_an_error_of_the_connection_never_repeats_the_token(scripted: Scripted) -> None:
     said = json.dumps({"type": "error", "status": 401, "message": "token secret-token-123 is not known"})
     server = scripted(sends(said))
-    streams = capture_streams(["a"], token="secret-token-123", region=server.url, clock=ScaledClock(SPEED))
+    streams = capture_streams(
+        ["a"], token="secret-token-123", region=server.url, clock=ScaledClock(SPEED),
+        profile=patient(check_availability=False),
+    )  # fmt: skip
     with pytest.raises(RemoteProtocolError, match=r"token \*\*\* is not known") as caught:
         async with streams:
             pass

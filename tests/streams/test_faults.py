@@ -17,7 +17,7 @@ from gcmedia import ConnectionLost, ReconnectConfig, ReconnectExhausted
 from gcmedia.clock import ScaledClock
 from gcmedia.media_streams import MetadataSync
 from gcmedia.record.timeline import Timeline
-from gcmedia.simulator import Call, Disconnect, Faults, Span, StreamsPlan
+from gcmedia.simulator import Call, Disconnect, Faults, Jump, Span, StreamsPlan
 
 from .running import Run, assert_accounted, capturing, clouded, interactions, patient, run
 
@@ -123,7 +123,7 @@ def test_003_28_any_faults_together_leave_every_stream_true(faults: Faults, plan
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("kind", ["abnormal", "close:1001", "close:1011", "close:1012"])
+@pytest.mark.parametrize("kind", ["abnormal", "close:1000", "close:1001", "close:1011", "close:1012"])
 async def test_003_15_a_lost_connection_is_made_again_and_everything_resubscribed(kind: str, tmp_path: Path) -> None:
     """003-14: the events of its life.  The outage is a hole of its exact length in every stream."""
     events: list[dict[str, Any]] = []
@@ -140,6 +140,27 @@ async def test_003_15_a_lost_connection_is_made_again_and_everything_resubscribe
         assert folder is not None
         (hole,) = Timeline.load(folder / "timeline.json").holes
         assert (hole.position, hole.n_samples, hole.cause) == (16_000, 5600, "reconnect")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(disconnects=(Disconnect(2000, "abnormal", 700),), restart_sequence_on_reconnect=True),
+        Faults(sequence_restarts_ms=(1000.0, 2500.0)),
+        Faults(sequence_jumps=(Jump(1000.0, 20_000), Jump(2000.0, 300))),
+        Faults(timestamp_jumps=(Jump(1000.0, 5000), Jump(2000.0, -3000))),
+    ],
+    ids=["reconnect", "restart", "numbers", "times"],
+)
+async def test_003_28_a_sender_that_counts_anew_leaves_the_accounting_whole(faults: Faults) -> None:
+    found = await run(["a", "b"], Call.demo(seconds=4), faults, FULL)
+    assert found.error is None
+    for name in "ab":
+        assert_accounted(found, name)
+        stats = found.streams[name].stats()
+        assert stats.packets_played == found.cloud.truth(name).packets_sent
+        assert stats.packets_refused == stats.packets_late == 0
 
 
 @pytest.mark.anyio

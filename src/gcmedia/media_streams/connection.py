@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import anyio
@@ -14,9 +14,9 @@ from ..config import MediaStreamsConfig
 from ..dialects import media_streams as dialect
 from ..errors import (
     AuthError,
+    ConfigError,
     ConnectionLost,
     FormatError,
-    GcmediaError,
     HandshakeError,
     MediaNotAvailable,
     RemoteProtocolError,
@@ -30,6 +30,8 @@ from .stream import MediaStream
 __all__ = ["Connection", "Host"]
 
 NOT_AVAILABLE = "mediaNotAvailable"
+#: What one interaction cannot use, or cannot record, ends that one alone.
+STREAM_FAULTS = (ConfigError, FormatError, OSError)
 
 
 class Host(Protocol):
@@ -266,7 +268,10 @@ class Connection:
                     continue
                 self._carried = True
                 self._asked[event.interaction_id] = True
-                await self._guarded(stream, stream.take(event, len(message), now()))
+                try:
+                    await stream.take(event, len(message), now())
+                except STREAM_FAULTS as error:
+                    await self._close(stream, error, "")
             else:
                 await self._take_other(event)
 
@@ -278,7 +283,10 @@ class Connection:
                     return
                 (stream,) = self.wanted.values()
                 self._carried = True
-                await self._guarded(stream, stream.take_octets(octets, self._host.clock.now()))
+                try:
+                    await stream.take_octets(octets, self._host.clock.now())
+                except STREAM_FAULTS as error:
+                    await self._close(stream, error, "")
             case dialect.Ack(granted):
                 for one in granted:
                     await self._take_answer(one)
@@ -313,7 +321,7 @@ class Connection:
             return
         try:
             stream.grant(one.codec, one.sample_rate)
-        except GcmediaError as error:
+        except STREAM_FAULTS as error:
             await self._close(stream, error, "")
 
     async def _take_failure(self, failure: dialect.Failure) -> None:
@@ -412,13 +420,6 @@ class Connection:
                     f"the media of interaction {name} cannot be had any more: it ended {found.ended_s or 0:.0f} s ago"
                 )
             await self._close(stream, MediaNotAvailable(text, interaction_id=name, code=found.verdict), "")
-
-    async def _guarded(self, stream: MediaStream, work: Awaitable[None]) -> None:
-        """What one interaction cannot use ends that one alone."""
-        try:
-            await work
-        except (FormatError, OSError) as error:
-            await self._close(stream, error, "")
 
     async def _close(
         self, stream: MediaStream, failure: Exception | None, cause: str, end_timestamp: int | None = None

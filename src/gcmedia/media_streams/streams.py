@@ -46,6 +46,7 @@ __all__ = ["MediaStreams", "capture_streams"]
 logger = logging.getLogger("gcmedia.media_streams")
 
 MAX_EVENTS = 1000
+MAX_OVER = 1000  # interactions that are over and still known
 
 
 def capture_streams(
@@ -268,7 +269,7 @@ class MediaStreams:
         self._frames: Stream[MediaFrame] | None = None
         if max_frames:
             self._frames = self._taps.frames("frames", max_frames, overflow, include_silence)
-        self._http = HttpClient(http_client, clock=clock)
+        self._http = HttpClient(http_client, total_timeout_s=profile.check_timeout_s, clock=clock)
         self._lookup = Lookup(self._http, tokens, region.api_url, profile, clock)
         self._checks = anyio.CapacityLimiter(profile.max_checks)
         self._latencies: dict[int, float] = {}
@@ -384,7 +385,7 @@ class MediaStreams:
     async def add(self, interactions: Iterable[str]) -> dict[str, Exception | None]:
         """Capture more interactions; waits for each as entering does.
 
-        Ones that are there already are left as they are.
+        Ones that are there already are left as they are.  Of those that are over the last 1,000 are kept.
 
         Returns
         -------
@@ -403,6 +404,7 @@ class MediaStreams:
             raise StateError(f"the streams are {'new' if self._tasks is None else 'over'}; none can be added")
         fresh = [name for name in names if name not in self._streams]
         self._check_room(len(fresh))
+        self._forget()
         streams = [self._make(name) for name in fresh]
         self._streams |= {stream.interaction_id: stream for stream in streams}
         for connection in list(self._connections):
@@ -437,6 +439,12 @@ class MediaStreams:
             for connection in self._connections:
                 if connection.wanted.get(name) is stream:
                     await connection.remove(stream)
+
+    def _forget(self) -> None:
+        """Let go the oldest of those that are over, so that a capture that is kept open does not grow."""
+        over = [name for name, one in self._streams.items() if one.state in ("ended", "failed")]
+        for name in over[: max(0, len(over) - MAX_OVER)]:
+            del self._streams[name]
 
     def _check_room(self, n_more: int) -> None:
         profile = self.profile

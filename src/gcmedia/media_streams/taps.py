@@ -23,6 +23,8 @@ class Taps:
         self._all: Fanout[MediaFrame] = Fanout()
         self._lines: dict[tuple[bool, bool], Fanout[bytes]] = {}  # by audio, silence
         self._metadata: dict[int, tuple[Fanout[tuple[MetadataSync, ...]], list[MetadataSync]]] = {}  # by batch
+        self._every: list[Fanout[MediaFrame] | Fanout[bytes] | Fanout[tuple[MetadataSync, ...]]]
+        self._every = [self._speech, self._all]
         self.finished = False
 
     def frames(self, name: str, max_items: int, overflow: str, include_silence: bool) -> Stream[MediaFrame]:
@@ -32,14 +34,21 @@ class Taps:
 
     def lines(self, name: str, max_items: int, overflow: str, audio: bool, include_silence: bool) -> Stream[bytes]:
         """A consumer of monitoring lines."""
-        fanout = self._lines.setdefault((audio, include_silence), Fanout())
+        key = (audio, include_silence)
+        if key not in self._lines:
+            self._lines[key] = Fanout()
+            self._every.append(self._lines[key])
+        fanout = self._lines[key]
         return self._open(fanout.subscribe(name, max_items=max_items, overflow=overflow))
 
     def metadata(self, name: str, max_items: int, overflow: str, batch: int) -> Stream[tuple[MetadataSync, ...]]:
         """A consumer of metadata, ``batch`` entries at a time."""
         if not 1 <= batch <= MAX_BATCH:
             raise ConfigError(f"batch is {batch} entries, not in [1, {MAX_BATCH}]")
-        fanout, _ = self._metadata.setdefault(batch, (Fanout(), []))
+        if batch not in self._metadata:
+            self._metadata[batch] = (Fanout(), [])
+            self._every.append(self._metadata[batch][0])
+        fanout, _ = self._metadata[batch]
         return self._open(fanout.subscribe(name, max_items=max_items, overflow=overflow))
 
     def _open(self, stream: Stream[T]) -> Stream[T]:
@@ -68,16 +77,19 @@ class Taps:
     @property
     def congested(self) -> bool:
         """Whether a consumer that nothing may be dropped for is full."""
-        return any(fanout.congested for fanout in self._fanouts())
+        for fanout in self._every:  # noqa: SIM110 -- asked for every frame, and a generator costs more than this
+            if fanout.congested:
+                return True
+        return False
 
     async def wait_room(self) -> None:
         """Wait until no consumer is."""
-        for fanout in self._fanouts():
+        for fanout in tuple(self._every):
             await fanout.wait_room()
 
     def hurry(self) -> None:
         """From now on wait for nobody."""
-        for fanout in self._fanouts():
+        for fanout in self._every:
             fanout.hurry()
 
     def finish(self, failure: BaseException | None) -> None:
@@ -87,13 +99,10 @@ class Taps:
             if waiting:
                 fanout.put(tuple(waiting))
                 waiting.clear()
-        for one in self._fanouts():
+        for one in self._every:
             one.finish(failure)
 
     @property
     def dropped(self) -> int:
         """Items that consumers were too slow for."""
-        return sum(fanout.dropped for fanout in self._fanouts())
-
-    def _fanouts(self) -> list[Fanout[MediaFrame] | Fanout[bytes] | Fanout[tuple[MetadataSync, ...]]]:
-        return [self._speech, self._all, *self._lines.values(), *(fanout for fanout, _ in self._metadata.values())]
+        return sum(fanout.dropped for fanout in self._every)

@@ -14,6 +14,9 @@ __all__ = ["StreamsPlan"]
 class StreamsPlan:
     """Settings of the media streams socket; what its network does is the matter of `Faults`.
 
+    A planned end of one interaction's connection is that of all on the socket.  Between connections a stream waits,
+    whether the cloud is live or not.
+
     Attributes
     ----------
     replies : str
