@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from ..auth import TokenSource
 from ..clock import Clock
@@ -29,6 +30,7 @@ from .stream import MediaStream
 
 __all__ = ["Connection", "Host"]
 
+MESSAGES_AT_ONCE = 64  # then other tasks get a turn
 NOT_AVAILABLE = "mediaNotAvailable"
 #: What one interaction cannot use, or cannot record, ends that one alone.
 STREAM_FAULTS = (ConfigError, FormatError, OSError)
@@ -257,7 +259,11 @@ class Connection:
 
     async def _listen(self, websocket: WebSocket) -> None:
         receive, now = websocket.receive, self._host.clock.now
+        n_received = 0
         while self.wanted:
+            n_received += 1
+            if n_received % MESSAGES_AT_ONCE == 0:  # what waits in the socket's queue is had without waiting
+                await anyio.lowlevel.checkpoint()
             message = await receive()
             self._heard = True
             event = dialect.receive(message)

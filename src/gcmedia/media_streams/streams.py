@@ -68,7 +68,7 @@ def capture_streams(
     audit_to: str | PathLike[str] | None = None,
     audit_frames: bool = False,
     audit_policy: AuditPolicy | None = None,
-    max_frames: int = 1000,
+    max_frames: int | None = None,
     overflow: str = "drop_oldest",
     include_silence: bool = False,
     on_event: Callable[[dict[str, Any]], object] | None = None,
@@ -108,8 +108,9 @@ def capture_streams(
         Whether that log gets a line for every frame, not one a period.
     audit_policy : AuditPolicy, optional
         Consent and purpose; ``privacyCompliant`` is computed from it.
-    max_frames : int
-        Bound of the queue between the network and you; 0 for no such queue, when you only use other consumers.
+    max_frames : int, optional
+        Bound of the queue between the network and you; by default 100 an interaction, and at least 1,000.  0 is for no
+        such queue, when you only use other consumers.
     overflow : str
         What happens there when you are slow: ``"drop_oldest"``, ``"drop_newest"`` or ``"wait"``, which holds back the
         server, for all interactions of the same connection.
@@ -181,7 +182,7 @@ def capture_streams(
         audit_to=None if audit_to is None else Path(audit_to),
         audit_frames=audit_frames,
         audit_policy=audit_policy,
-        max_frames=max_frames,
+        max_frames=max(1000, 100 * len(names)) if max_frames is None else max_frames,
         overflow=overflow,
         include_silence=include_silence,
         on_event=on_event,
