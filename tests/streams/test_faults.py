@@ -132,7 +132,9 @@ async def test_003_15_a_lost_connection_is_made_again_and_everything_resubscribe
     found = await run(names, call, faults, FULL, on_event=events.append, record_to=tmp_path)
     assert_true(found, names, call)
     kinds = [event["kind"] for event in events if "interactionId" not in event]
-    assert [kind for kind in kinds if kind != "throughput"] == ["connected", "disconnected", "connected", "ended"]
+    assert [kind for kind in kinds if kind != "throughput"] == [
+        "connected", "disconnected", "reconnecting", "connected", "ended",
+    ]  # fmt: skip
     for name in names:
         mine = [event["kind"] for event in events if event.get("interactionId") == name]
         assert mine == ["subscribed", "reconnecting", "reconnected", "ended"]
@@ -186,6 +188,8 @@ async def test_003_15_a_server_that_takes_and_drops_for_ever_is_given_up() -> No
     found = await run(["a"], Call.demo(seconds=1), faults, FULL, reconnect=reconnect)
     assert isinstance(found.error, ReconnectExhausted)
     assert found.error.attempts == 3
+    told = [event["kind"] for event in found.streams.events if event["kind"] != "throughput"]
+    assert told == [*["disconnected", "reconnecting"] * 3, "disconnected", "gave_up", "failed"]
     assert found.streams["a"].state == "failed"
     assert len([one for one in found.cloud.journal.requests if one.status == 503]) == 4
 

@@ -108,6 +108,7 @@ class Connection:
                 cause = "the connection is over"
         except Exception as error:
             failure = error
+            self._host.tell("gave_up", connection=self.number, cause=str(error))
         finally:
             self.over = True
             with anyio.CancelScope(shield=True):
@@ -156,6 +157,9 @@ class Connection:
                 self._asked.clear()
             if problem is None:
                 continue
+            self._host.tell(
+                "disconnected", connection=self.number, code=getattr(problem, "code", None), cause=str(problem)
+            )
             if self._carried:  # an acknowledgement alone proves nothing
                 self._again.carried()
             if isinstance(problem, ConnectionLost) and problem.code in ENDED:
@@ -165,14 +169,7 @@ class Connection:
             wait = self._again.after(problem, reached=self._opened > 0)
             if wait is None:
                 continue
-            self._host.tell(
-                "disconnected",
-                connection=self.number,
-                code=getattr(problem, "code", None),
-                attempt=self._again.attempts,
-                wait_s=round(wait, 3),
-                cause=str(problem),
-            )
+            self._host.tell("reconnecting", connection=self.number, attempt=self._again.attempts, wait_s=round(wait, 3))
             for stream in list(self.wanted.values()):
                 await stream.lose(self._again.attempts, wait, str(problem))
             await self._host.clock.sleep(wait)
