@@ -246,8 +246,9 @@ async def test_003_08_a_server_that_says_nothing_is_left_and_asked_again(scripte
     assert len(server.subscriptions) == 2
     assert server.subscriptions[0] == server.subscriptions[1]
     assert server.authorization == ["Bearer t"] * 2
-    (lost,) = [event for event in streams.events if event["kind"] == "disconnected"]
-    assert lost["cause"] == "nothing came within 50 s"
+    lost, over = [event for event in streams.events if event["kind"] == "disconnected"]
+    assert (lost["code"], lost["cause"]) == (1006, "nothing came within 50 s")
+    assert over["code"] == 1000
 
 
 async def test_003_08_one_that_says_nothing_among_others_is_not_waited_for(scripted: Scripted) -> None:

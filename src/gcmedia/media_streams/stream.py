@@ -308,25 +308,26 @@ class MediaStream(Delivery):
         mine: tuple[int, int] | None = None
         for at, number, timestamp in self._order.take(position, position + n_samples, receiver.position_at):
             mine = self._wire = (number, timestamp)
-            self._taps.sync(MetadataSync(self.interaction_id, timestamp, number, at))
-        concealed = frame.concealed
-        self._taps.put(
-            MediaFrame(
-                interaction_id=self.interaction_id,
-                sequence_number=None if mine is None else mine[0],
-                timestamp=None if mine is None else mine[1],
-                position=position,
-                payload=frame.pcm,
-                is_silent=frame.silent,
-                level_dbov=frame.level_dbov,
-                concealed=concealed,
-                codec=self.codec,
-                decoded=True,
-                processed_at=self._clock.wall(),
+            if self._taps.takes_metadata:
+                self._taps.sync(MetadataSync(self.interaction_id, timestamp, number, at))
+        if self._taps.takes_frames:
+            self._taps.put(
+                MediaFrame(
+                    interaction_id=self.interaction_id,
+                    sequence_number=None if mine is None else mine[0],
+                    timestamp=None if mine is None else mine[1],
+                    position=position,
+                    payload=frame.pcm,
+                    is_silent=frame.silent,
+                    level_dbov=frame.level_dbov,
+                    concealed=frame.concealed,
+                    codec=self.codec,
+                    decoded=True,
+                    processed_at=self._clock.wall(),
+                )
             )
-        )
         if self._audit is not None:
-            self._count(position + n_samples, frame.silent, concealed)
+            self._count(position + n_samples, frame.silent, frame.concealed)
 
     def _pass_on(self, packet: Packet) -> None:
         """Hand on a packet that is not decoded."""

@@ -16,7 +16,13 @@ MAX_BATCH = 10_000
 
 
 class Taps:
-    """Hands each frame and each metadata entry to whoever wants it; makes nothing that nobody wants."""
+    """Hands each frame and each metadata entry to whoever wants it.
+
+    Attributes
+    ----------
+    takes_frames, takes_metadata : bool
+        Whether anyone has ever asked for frames or lines, and for metadata; nothing need be made for nobody.
+    """
 
     def __init__(self) -> None:
         self._speech: Fanout[MediaFrame] = Fanout()
@@ -26,14 +32,17 @@ class Taps:
         self._every: list[Fanout[MediaFrame] | Fanout[bytes] | Fanout[tuple[MetadataSync, ...]]]
         self._every = [self._speech, self._all]
         self.finished = False
+        self.takes_frames = self.takes_metadata = False
 
     def frames(self, name: str, max_items: int, overflow: str, include_silence: bool) -> Stream[MediaFrame]:
         """A consumer of frames; silent ones are kept from it unless it asks for them."""
+        self.takes_frames = True
         fanout = self._all if include_silence else self._speech
         return self._open(fanout.subscribe(name, max_items=max_items, overflow=overflow))
 
     def lines(self, name: str, max_items: int, overflow: str, audio: bool, include_silence: bool) -> Stream[bytes]:
         """A consumer of monitoring lines."""
+        self.takes_frames = True
         key = (audio, include_silence)
         if key not in self._lines:
             self._lines[key] = Fanout()
@@ -45,6 +54,7 @@ class Taps:
         """A consumer of metadata, ``batch`` entries at a time."""
         if not 1 <= batch <= MAX_BATCH:
             raise ConfigError(f"batch is {batch} entries, not in [1, {MAX_BATCH}]")
+        self.takes_metadata = True
         if batch not in self._metadata:
             self._metadata[batch] = (Fanout(), [])
             self._every.append(self._metadata[batch][0])
