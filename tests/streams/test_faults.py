@@ -77,7 +77,7 @@ async def test_003_28_two_hundred_interactions_over_four_connections_are_account
 @pytest.mark.anyio
 @pytest.mark.timeout(60)
 async def test_003_28_two_hundred_interactions_over_four_connections_at_length() -> None:
-    await show_4(12.0)
+    await show_4(8.0)
 
 
 def at_ms(low: int, high: int) -> st.SearchStrategy[float]:
