@@ -16,7 +16,7 @@ from gcmedia.clock import ScaledClock
 from gcmedia.media_streams import MediaFrame
 from gcmedia.simulator import Call, Faults, Simulator, StreamsPlan
 
-SPEED = 200.0  # of the client's clock: a back-off of a second takes 5 ms
+SPEED = 50.0  # of the client's clock: a back-off of a second takes 20 ms
 
 #: Nothing here may depend on when a packet comes.
 UNHURRIED = JitterConfig(max_hold_ms=math.inf)

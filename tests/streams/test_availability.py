@@ -240,14 +240,14 @@ async def take_all(url: str, names: list[str], **options: Any) -> tuple[Any, lis
 
 async def test_003_08_a_server_that_says_nothing_is_left_and_asked_again(scripted: Scripted) -> None:
     server = scripted(sends(code=None), sends(*(media("a", number) for number in range(10))))
-    streams, frames, error = await take_all(server.url, ["a"], settings={"ack_timeout_s": 50.0})
+    streams, frames, error = await take_all(server.url, ["a"], settings={"ack_timeout_s": 20.0})
     assert error is None
     assert len(frames) == 10
     assert len(server.subscriptions) == 2
     assert server.subscriptions[0] == server.subscriptions[1]
     assert server.authorization == ["Bearer t"] * 2
     lost, over = [event for event in streams.events if event["kind"] == "disconnected"]
-    assert (lost["code"], lost["cause"]) == (1006, "nothing came within 50 s")
+    assert (lost["code"], lost["cause"]) == (1006, "nothing came within 20 s")
     assert over["code"] == 1000
 
 
@@ -255,7 +255,7 @@ async def test_003_08_one_that_says_nothing_among_others_is_not_waited_for(scrip
     server = scripted(sends(*(media("a", number) for number in range(10)), code=None))
     streams = capture_streams(
         ["a", "b"], token="a-token", region=server.url, clock=ScaledClock(SPEED),
-        profile=patient(check_availability=False, ack_timeout_s=50.0),
+        profile=patient(check_availability=False, ack_timeout_s=20.0),
     )  # fmt: skip
     async with streams:
         assert streams["a"].state == "live"
