@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import random
 import struct
@@ -14,6 +16,7 @@ MINUTE = 3000  # packets
 SEED = 20240607
 
 HEADER = struct.Struct("<I4xq")  # padded16: u32 sequence number, 4 octets of padding, i64 timestamp in ms
+INTERACTION = "0f3c1f8e-5b7a-4a6e-9d51-2f6f0b7f3a11"
 RTP = struct.Struct(">BBHII")  # RFC 3550 5.1, without contributing sources
 
 
@@ -70,6 +73,21 @@ def as_rtp(packets: list[bytes]) -> list[bytes]:
         header = RTP.pack(0x80, 0, number & 0xFFFF, timestamp * SAMPLE_RATE // 1000 & 0xFFFFFFFF, 1)
         framed.append(header + item[HEADER.size :])
     return framed
+
+
+def as_streams(packets: list[bytes]) -> list[str]:
+    """The same packets as the media streams socket sends them: JSON, audio in base64, timestamps in samples."""
+    messages = []
+    for item in packets:
+        number, timestamp = HEADER.unpack_from(item)
+        packet = {
+            "interactionId": INTERACTION,
+            "sequenceNumber": number & 0xFFFF,
+            "timestamp": timestamp * SAMPLE_RATE // 1000 & 0xFFFFFFFF,
+            "payload": base64.b64encode(item[HEADER.size :]).decode(),
+        }
+        messages.append(json.dumps(packet))
+    return messages
 
 
 def arrivals(n_packets: int) -> list[float]:

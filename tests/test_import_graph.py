@@ -22,7 +22,8 @@ LEVELS = (
     ("errors", "types"),
     ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout"),
     ("auth", "transport", "record"),
-    ("mute", "capture", "server"),
+    ("delivery", "reconnect"),
+    ("mute", "capture", "media_streams", "server"),
     ("metrics", "monitor", "report", "simulator", "cli", "demo"),
     ("__main__",),
 )

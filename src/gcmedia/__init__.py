@@ -23,7 +23,15 @@ from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, leve
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
-from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
+from .config import (
+    CompressorConfig,
+    GateConfig,
+    JitterConfig,
+    MediaStreamsConfig,
+    PlatformMediaConfig,
+    ReconnectConfig,
+    SilenceConfig,
+)
 from .errors import (
     AmbiguousCall,
     ApiError,
@@ -38,6 +46,7 @@ from .errors import (
     InvalidAudioStateError,
     LocalProtocolError,
     MediaError,
+    MediaNotAvailable,
     MissingCredentials,
     MuteError,
     NoActiveCall,
@@ -48,6 +57,7 @@ from .errors import (
     RemoteProtocolError,
     RetryExhausted,
     StateError,
+    TooManyStreams,
     TransportError,
 )
 from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcript
@@ -55,15 +65,18 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .media_streams import MediaStreams, capture_streams
     from .regions import Region, resolve_region
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "Capture": "capture",
     "Credentials": "auth",
+    "MediaStreams": "media_streams",
     "Region": "regions",
     "TokenProvider": "auth",
     "capture": "capture",
+    "capture_streams": "media_streams",
     "resolve_region": "regions",
 }
 
@@ -97,6 +110,9 @@ __all__ = [
     "LocalProtocolError",
     "MediaError",
     "MediaFormat",
+    "MediaNotAvailable",
+    "MediaStreams",
+    "MediaStreamsConfig",
     "MissingCredentials",
     "MuteError",
     "NoActiveCall",
@@ -120,12 +136,14 @@ __all__ = [
     "StateError",
     "Stats",
     "TokenProvider",
+    "TooManyStreams",
     "Transcript",
     "TransportError",
     "Verdict",
     "alaw_decode",
     "alaw_encode",
     "capture",
+    "capture_streams",
     "cpu_features",
     "extract_channel",
     "interleave",

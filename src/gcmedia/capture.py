@@ -1,14 +1,10 @@
-"""Capture one call: connect, subscribe, frames; reconnect, pause and resume; recorded beside."""
+"""Capture one call: connect, subscribe, listen; reconnect until it is over.  `Delivery` has what arrives."""
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-from bisect import insort
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +13,13 @@ from urllib.parse import quote
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
-import anyio.to_thread
 
 from ._core.frame import Frame
-from ._core.jitter import JitterBuffer
 from ._core.receiver import Receiver
-from .auth import Credentials, StaticToken, TokenProvider, TokenSource, token_source
-from .backoff import delay
+from .auth import Credentials, TokenProvider, TokenSource
 from .clock import Clock
 from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
+from .delivery import MAX_TRANSCRIPTS, PAUSE_MODES, Delivery
 from .dialects import platform_media as dialect
 from .errors import (
     AuthError,
@@ -34,39 +27,17 @@ from .errors import (
     ConnectionLost,
     FormatError,
     HandshakeError,
-    MissingCredentials,
-    ReconnectExhausted,
     RemoteProtocolError,
     StateError,
     TransportError,
 )
-from .fanout import Fanout, Stream
-from .record import AuditPolicy, CallFolder
-from .regions import Region, resolve_region, takes_secrets
-from .transport.websocket import WebSocket, connect, redact
-from .types import MediaFormat, Stats, Transcript
+from .fanout import Stream
+from .reconnect import ENDED, FATAL, Reconnects, folder_name, quoted, tokens_and_region
+from .record import AuditPolicy
+from .regions import Region, takes_secrets
+from .transport.websocket import WebSocket, connect
 
-__all__ = ["PAUSE_MODES", "Capture", "capture"]
-
-logger = logging.getLogger("gcmedia.capture")
-
-#: What becomes of the audio of a pause: not taken at all; kept for later; kept out of the stream only.
-PAUSE_MODES = ("drop", "buffer", "live_edge")
-
-#: Close codes that end the call as meant (1005: a close frame without a code).
-ENDED = frozenset({1000, 1005})
-#: Close codes that tell of a fault which connecting again would only repeat (RFC 6455 section 7.4.1).
-FATAL = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
-#: Upgrade answers and error messages that may change by waiting.
-RETRIABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: A server that asks for a longer wait is not waited for.
-MAX_RETRY_AFTER_S = 180.0
-
-MAX_EVENTS = 1000
-MAX_TRANSCRIPTS = 1000
-MAX_SERVER_TEXT = 200  # characters of what a server says that messages repeat
-SERIES_S = 0.2
-FRAMES_AT_ONCE = 256  # then other tasks get a turn
+__all__ = ["FATAL", "MAX_TRANSCRIPTS", "PAUSE_MODES", "Capture", "capture"]
 
 
 def capture(
@@ -145,14 +116,21 @@ def capture(
         raise ConfigError(f"transcripts_at is {transcripts_at!r}, not 'playout' or 'once'")
     profile = profile or PlatformMediaConfig()
     clock = clock or Clock()
-    tokens, region = _tokens(credentials, token, region, profile, allow_custom_host, clock)
+    tokens, region = tokens_and_region(
+        credentials,
+        token,
+        region,
+        refresh_margin_s=profile.refresh_margin_s,
+        allow_custom_host=allow_custom_host,
+        clock=clock,
+    )
     if not (allow_custom_host or takes_secrets(region.media_url)):
         raise ConfigError(
             f"the token would go to {region.media_url}, which is no host of the platform over TLS;"
             " pass allow_custom_host=True if that is meant"
         )
     if folder is None and record_to is not None:
-        folder = Path(record_to) / _folder_name(conversation_id)
+        folder = Path(record_to) / folder_name(conversation_id)
     return Capture(
         conversation_id,
         tokens=tokens,
@@ -172,40 +150,7 @@ def capture(
     )
 
 
-def _tokens(
-    credentials: Credentials | None,
-    token: str | TokenSource | Callable[[], str | Awaitable[str]] | None,
-    region: str | Region | None,
-    profile: PlatformMediaConfig,
-    allow_custom_host: bool,
-    clock: Clock,
-) -> tuple[TokenSource, Region]:
-    """Where tokens come from, and where the media is."""
-    if token is not None:
-        if credentials is not None:
-            raise ConfigError("give either token or credentials, not both")
-        if region is None:
-            raise MissingCredentials("region is needed with token: an AWS id, a domain or a URL")
-        return token_source(token), resolve_region(region)
-    credentials = credentials or Credentials.from_env()
-    if region is not None:
-        credentials = replace(credentials, region=region)
-    provider = TokenProvider(
-        credentials,
-        refresh_margin_s=profile.refresh_margin_s,
-        attempts=1,  # repeating is the affair of ReconnectConfig, which counts these attempts too
-        allow_custom_host=allow_custom_host,
-        clock=clock,
-    )
-    return provider, provider.region
-
-
-def _folder_name(conversation_id: str) -> str:
-    name = quote(conversation_id, safe="")
-    return name.replace(".", "%2E") if name in (".", "..") else name  # never the folder above
-
-
-class Capture:
+class Capture(Delivery):
     """One call being captured; made by `capture`.
 
     An async context manager: entering connects and waits for the subscription, leaving stops.  An async iterator
@@ -228,6 +173,8 @@ class Capture:
         Messages of a type that the dialect does not have; messages that could not be read.
     """
 
+    _logger = logging.getLogger("gcmedia.capture")
+
     def __init__(
         self,
         conversation_id: str,
@@ -247,46 +194,34 @@ class Capture:
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        self.conversation_id = conversation_id
-        self.state = "new"
-        self.reconnects = 0
+        super().__init__(
+            conversation_id,
+            processing=processing,
+            folder=folder,
+            overwrite=overwrite,
+            audit_policy=audit_policy,
+            region=region.aws or region.domain,
+            sample_rate=profile.sample_rate,
+            frames=frames,
+            transcripts_at=transcripts_at,
+            metrics_period_s=profile.metrics_period_s,
+            on_event=on_event,
+            clock=clock,
+        )
         self.unknown_messages = 0
         self.malformed_messages = 0
-        self.transcripts: Stream[Transcript] = Stream("transcripts", MAX_TRANSCRIPTS, "drop_oldest")
-        self.events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._tokens = tokens
         self._owns_tokens = owns_tokens
         self._token = ""  # the one in use, so that no text of a server can repeat it
         self._region = region
         self._profile = profile
-        self._processing = processing
-        self._reconnect = reconnect
-        self._folder_path = folder
-        self._overwrite = overwrite
-        self._audit_policy = audit_policy
-        self._frames = frames
-        self._fanout: Fanout[Frame] = Fanout()
-        self._transcripts_at = transcripts_at
-        self._on_event = on_event
-        self._clock = clock
-        self._rng = rng
-        self._format: MediaFormat | None = None
-        self._receiver: Receiver | None = None
-        self._folder: CallFolder | None = None
+        self._again = Reconnects(reconnect, tokens, rng)
         self._websocket: WebSocket | None = None
         self._heard = False  # media or acknowledgement on this connection
         self._carried = False  # media on this connection
-        self._refused_tokens = 0  # in a row
-        self._paused: str | None = None
-        self._end_timestamp: int | None = None
         self._over = False  # the server said so
-        self._unplaced: deque[dialect.TranscriptText] = deque(maxlen=MAX_TRANSCRIPTS)
-        self._unplayed: list[Transcript] = []
-        self._next_sample = 0
         self._ready = anyio.Event()
-        self._done = anyio.Event()
         self._stopping = False
-        self._failure: Exception | None = None
         self._scope: anyio.CancelScope | None = None  # made on entering: there may be no event loop yet
         self._tasks: anyio.abc.TaskGroup | None = None
 
@@ -346,10 +281,16 @@ class Capture:
             failure = error
         finally:
             with anyio.CancelScope(shield=True):
-                await self._finish(failure)
+                try:
+                    if self._owns_tokens and isinstance(self._tokens, TokenProvider):
+                        await self._tokens.aclose()
+                except Exception as error:
+                    failure = failure or error
+                here = self._stopping and not self._over
+                await self._finish(failure, "stopped here" if here else "the call is over")
+                self._ready.set()
 
     async def _stay_connected(self) -> None:
-        attempts = 0
         while True:
             self._heard = self._carried = False
             problem: Exception
@@ -363,50 +304,14 @@ class Capture:
             if self._over:
                 return
             if self._carried:  # an acknowledgement alone proves nothing: a server may acknowledge and close for ever
-                attempts = 0
-            if self._heard and self._receiver is not None:
-                self._receiver.restart()
-                await self._deliver(self._clock.now())
-            if self._refused_token(problem):
+                self._again.carried()
+            if self._heard:
+                await self._restart()
+            wait = self._again.after(problem, reached=self._format is not None)
+            if wait is None:
                 continue
-            self._give_up_or_go_on(problem)
-            if attempts >= self._reconnect.attempts:
-                if self._format is None and self._reconnect.attempts == 0:
-                    raise problem
-                raise ReconnectExhausted(
-                    f"gave up after {attempts} reconnect attempts in a row; the last problem: {problem}",
-                    attempts=attempts,
-                ) from problem
-            asked = getattr(problem, "retry_after", None)
-            if asked is not None and asked > MAX_RETRY_AFTER_S:
-                raise ReconnectExhausted(
-                    f"the server asks to wait {asked:.0f} s, more than {MAX_RETRY_AFTER_S:.0f} s: {problem}",
-                    attempts=attempts,
-                ) from problem
-            wait = delay(self._reconnect, attempts, self._rng, asked)
-            attempts += 1
-            self._become("reconnecting", attempt=attempts, wait_s=round(wait, 3), cause=str(problem))
+            self._become("reconnecting", attempt=self._again.attempts, wait_s=round(wait, 3), cause=str(problem))
             await self._clock.sleep(wait)
-
-    def _refused_token(self, problem: Exception) -> bool:
-        """Whether to come again at once with a fresh token; raises when that has been tried, or there is none."""
-        if not (isinstance(problem, HandshakeError) and problem.status == 401):
-            return False
-        self._refused_tokens += 1
-        if self._refused_tokens > 1 or isinstance(self._tokens, StaticToken):
-            raise AuthError(f"the media server does not accept the token: {problem}", status=401) from problem
-        return True
-
-    def _give_up_or_go_on(self, problem: Exception) -> None:
-        """Raise what repeating cannot mend."""
-        if isinstance(problem, ConnectionLost):
-            if problem.code in FATAL or problem.code in ENDED:
-                raise problem
-        elif isinstance(problem, HandshakeError | RemoteProtocolError):
-            if problem.status not in RETRIABLE:
-                raise problem
-        elif isinstance(problem, AuthError) and problem.status is not None and problem.status not in RETRIABLE:
-            raise problem
 
     async def _one_connection(self) -> None:
         """Connect, subscribe and listen until the call is over; anything else raises."""
@@ -429,7 +334,7 @@ class Capture:
                 max_message_octets=profile.max_message_octets,
             ) as websocket:
                 self._websocket = websocket
-                self._refused_tokens = 0
+                self._again.opened()
                 await websocket.send(
                     dialect.subscription(
                         self.conversation_id,
@@ -477,10 +382,7 @@ class Capture:
             if self._hear(None).push_media(event.sequence_number, event.timestamp, event.payload, now):
                 await self._deliver(now)
         elif isinstance(event, dialect.TranscriptText):
-            if len(self._unplaced) == MAX_TRANSCRIPTS:
-                self.transcripts.dropped += 1  # said before any audio, so much that the oldest gives way
-            self._unplaced.append(event)
-            self._place_transcripts()
+            self._say(event)
         elif isinstance(event, dialect.Ack):
             if event.ended:
                 self._over = True
@@ -488,27 +390,22 @@ class Capture:
             else:
                 self._hear(event)
         elif isinstance(event, dialect.Failure):
+            said = quoted(event.message or event.code or "", self._token)
             raise RemoteProtocolError(
-                f"the server reports an error: {self._quote(event.message or event.code or '') or 'no reason given'}",
+                f"the server reports an error: {said or 'no reason given'}",
                 status=event.status,
-                code=None if event.code is None else self._quote(event.code),
+                code=None if event.code is None else quoted(event.code, self._token),
             )
         elif isinstance(event, dialect.Unknown):
             self.unknown_messages += 1
             if self.unknown_messages == 1:
-                self._event("unknown_message", message_type=self._quote(event.type))
+                self._event("unknown_message", message_type=quoted(event.type, self._token))
         else:
             self.malformed_messages += 1
             if self._receiver is not None:
                 self._receiver.refuse(event.reason)
             if self.malformed_messages == 1:
                 self._event("malformed_message", reason=event.reason)
-
-    def _quote(self, text: str) -> str:
-        """What a server said, on one line, not too long, and without the token that it may repeat."""
-        for secret in (self._token, quote(self._token, safe="")):
-            text = text.replace(secret, "***") if secret else text
-        return "".join(char if char.isprintable() else " " for char in redact(text))[:MAX_SERVER_TEXT]
 
     def _hear(self, ack: dialect.Ack | None) -> Receiver:
         """Note that the subscription stands; make the receiver when it is the first."""
@@ -519,7 +416,7 @@ class Capture:
                 ack, format=profile.format, sample_rate=profile.sample_rate, n_channels=profile.n_channels
             )
             if receiver is None:
-                receiver = self._begin(format)
+                receiver = self._begin(format, layout=profile.layout)
                 if ack is not None and ack.timestamp is not None:
                     receiver.begin(ack.timestamp)
             elif format != self._format:
@@ -532,295 +429,7 @@ class Capture:
             self._ready.set()
         return receiver
 
-    def _begin(self, format: MediaFormat) -> Receiver:
-        if self._folder_path is not None:
-            self._folder = CallFolder(
-                self._folder_path,
-                format,
-                conversation_id=self.conversation_id,
-                clean=self._processing["gate"] is not None or self._processing["compressor"] is not None,
-                region=self._region.aws or self._region.domain,
-                clock=self._clock.wall,
-                overwrite=self._overwrite,
-                audit_policy=self._audit_policy,
-            )
-        self._receiver = Receiver(
-            format.encoding,
-            format.sample_rate,
-            self._profile.layout,
-            n_channels=len(format.channels),
-            **self._processing,
-        )
-        if self._paused == "drop":
-            self._receiver.pause()
-        self._format = format
-        return self._receiver
-
-    # Frames and what goes with them
-
-    async def _deliver(self, now: float) -> None:
-        """Hand on every frame that is due."""
-        assert self._receiver is not None
-        for n, frame in enumerate(self._receiver.frames(now), 1):
-            self._hand_on(frame, now)
-            if n % FRAMES_AT_ONCE == 0:
-                self._tell_holes()
-                await anyio.lowlevel.checkpoint()
-            if self._frames.congested:
-                await self._frames.wait_room()
-            if self._fanout.congested:
-                await self._fanout.wait_room()
-        self._handed_on()
-
-    def _hand_on(self, frame: Frame, now: float) -> None:
-        if self._folder is not None:
-            self._folder.frame(frame, now)
-        self._frames.put(frame)
-        self._fanout.put(frame)
-
-    def _handed_on(self) -> None:
-        """What goes with the frames that were due."""
-        receiver, folder = self._receiver, self._folder
-        assert receiver is not None
-        self._tell_holes()
-        self._place_transcripts()
-        if folder is not None and receiver.position >= self._next_sample:
-            self._next_sample = receiver.position + int(SERIES_S * receiver.sample_rate)
-            folder.sample(self._series(receiver))
-
-    def _tell_holes(self) -> None:
-        assert self._receiver is not None
-        for hole in self._receiver.holes():
-            if self._folder is not None:
-                self._folder.hole(hole)
-
-    def _series(self, receiver: Receiver) -> dict[str, Any]:
-        stats = receiver.stats()
-        return {
-            "position": receiver.position,
-            "depth": stats.buffer_depth,
-            "target": stats.buffer_target,
-            "jitter_ms": round(stats.jitter * 1000, 3),
-            "loss_rate": round(stats.loss_rate, 4),
-        }
-
-    def _place_transcripts(self) -> None:
-        """Pin what was said to the timeline; hand on what has been played."""
-        receiver = self._receiver
-        over = self.state in ("ended", "failed")
-        while self._unplaced:
-            position = None if receiver is None else receiver.position_at(self._unplaced[0].timestamp)
-            if position is None and not over:
-                return
-            said = self._unplaced.popleft()
-            sample_rate = self._profile.sample_rate if receiver is None else receiver.sample_rate
-            transcript = Transcript(
-                text=said.text,
-                confidence=min(max(said.confidence, 0.0), 1.0),
-                position=max(0, position or 0),  # 0 where no audio ever came: the words are not lost for that
-                n_samples=said.duration_ms * sample_rate // 1000,
-                channel=said.channel,
-                server_timestamp=said.timestamp,
-            )
-            if self._folder is not None:
-                self._folder.transcript(transcript)
-            insort(self._unplayed, transcript, key=lambda t: t.position)
-        n = 0
-        while n < len(self._unplayed) and (
-            over
-            or self._transcripts_at == "once"
-            or self._unplayed[n].position <= self.position
-            or len(self._unplayed) - n > MAX_TRANSCRIPTS  # of a time to come, and no room to wait for it
-        ):
-            self.transcripts.put(self._unplayed[n])
-            n += 1
-        del self._unplayed[:n]
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Frame:
-        return await self._frames.__anext__()
-
-    def subscribe(self, name: str, *, max_frames: int = 1000, overflow: str = "drop_oldest") -> Stream[Frame]:
-        """Another consumer of the frames from now on, with a bounded queue of its own.
-
-        One that subscribes before the call is entered misses nothing.
-
-        Parameters
-        ----------
-        name : str
-            For logs.
-        max_frames : int
-            Bound of its queue.
-        overflow : str
-            ``"drop_oldest"``, ``"drop_newest"`` or ``"wait"``, as for `capture`.
-        """
-        stream = self._fanout.subscribe(name, max_items=max_frames, overflow=overflow)
-        if self._done.is_set():
-            stream.finish()
-        return stream
-
-    async def pause(self, mode: str = "drop") -> None:
-        """Stop handing out audio; the timeline goes on, and the position is kept.
-
-        Parameters
-        ----------
-        mode : str
-            ``"drop"``: nothing is taken, played or recorded; the pause is a hole of its exact length.
-            ``"buffer"``: frames queue up to the bound of `capture`, and come after `resume`.
-            ``"live_edge"``: they are dropped and counted on `resume`, which goes on with the present.
-            The last two do not touch the recording.  Pausing again changes nothing.
-        """
-        if mode not in PAUSE_MODES:
-            raise ConfigError(f"mode is {mode!r}, not one of {', '.join(PAUSE_MODES)}")
-        if self._paused is not None or self._done.is_set():
-            return
-        self._paused = mode
-        if mode != "drop":
-            self._frames.hold()
-        elif self._receiver is not None:
-            self._receiver.pause()
-        if self.state == "live":
-            self.state = "paused"
-        self._event("paused", mode=mode)
-
-    async def resume(self) -> None:
-        """Go on after a pause; without one it changes nothing."""
-        mode, self._paused = self._paused, None
-        if mode is None or self._done.is_set():
-            return
-        if mode != "drop":
-            self._frames.release(clear=mode == "live_edge")
-        elif self._receiver is not None:
-            self._receiver.resume()
-        if self.state == "paused":
-            self.state = "live"
-        self._event("resumed", mode=mode)
-
-    # What is known
-
     @property
-    def format(self) -> MediaFormat:
-        """What the server sends; the names of the channels are here."""
-        if self._format is None:
-            raise StateError(f"the format is not known yet: the call is {self.state}")
-        return self._format
-
-    @property
-    def reached(self) -> bool:
-        """Whether a subscription has been acknowledged, so that there is a format and a recording."""
-        return self._format is not None
-
-    @property
-    def position(self) -> int:
-        """Samples of the timeline handed out so far."""
-        return 0 if self._receiver is None else self._receiver.position
-
-    @property
-    def folder(self) -> Path | None:
-        """Where the call is recorded."""
-        return self._folder_path
-
-    @property
-    def dropped_frames(self) -> int:
-        """Frames that consumers were too slow for; a recording has them."""
-        return self._frames.dropped + self._fanout.dropped
-
-    def stats(self) -> Stats:
-        """Counters of the stream so far."""
-        return JitterBuffer().stats() if self._receiver is None else self._receiver.stats()
-
-    def metrics(self) -> dict[str, Any]:
-        """The QA record as of now: the published keys, then our own."""
-        stats = self.stats()
-        latency = None if self._websocket is None else self._websocket.latency_s
-        return {
-            "timestamp": round(self._clock.wall() * 1000),
-            "rttMs": round(stats.interval_ms, 2),
-            "packetLossRate": round(stats.loss_rate, 3),
-            "bufferDepth": stats.buffer_depth,
-            "adaptiveThreshold": stats.buffer_target,
-            "state": self.state,
-            "positionMs": 0 if self._receiver is None else self.position * 1000 // self._receiver.sample_rate,
-            "jitterMs": round(stats.jitter * 1000, 3),
-            "pingMs": None if latency is None else round(latency * 1000, 3),
-            "packetsReceived": stats.packets_received,
-            "packetsLost": stats.packets_lost,
-            "packetsLate": stats.packets_late,
-            "packetsDuplicate": stats.packets_duplicate,
-            "packetsDiscarded": stats.packets_discarded,
-            "packetsRefused": stats.packets_refused,
-            "concealedSamples": stats.concealed_samples,
-            "underruns": stats.underruns,
-            "reconnects": self.reconnects,
-            "droppedFrames": self.dropped_frames,
-        }
-
-    async def _tell_metrics(self) -> None:
-        while not self._done.is_set():
-            await self._clock.sleep(self._profile.metrics_period_s)
-            if self.state in ("ended", "failed"):
-                return
-            if self._receiver is None:
-                continue
-            if self._receiver.stats().packets_buffered and not (self._frames.congested or self._fanout.congested):
-                now = self._clock.now()  # a stalled stream gives out what has waited too long
-                for frame in self._receiver.frames(now):
-                    self._hand_on(frame, now)
-                self._handed_on()
-            metrics = self.metrics()
-            logger.info("[QA Metrics] %s", json.dumps(metrics))
-            if self._folder is not None:
-                self._folder.metrics(metrics)
-                self._folder.flush(self._clock.now())  # for the times when no frame does it
-
-    def _become(self, state: str, *, event: str | None = None, **details: Any) -> None:
-        self.state = state
-        self._event(event or state, **details)
-
-    def _event(self, kind: str, **details: Any) -> None:
-        position = self.position
-        logger.info("%s: %s at sample %d %s", self.conversation_id, kind, position, details or "")
-        if self._folder is not None:
-            try:
-                self._folder.event(kind, position, **details)
-            except ConfigError:  # words of a server that look personal: the fact is recorded without them
-                self._folder.event(kind, position)
-        event = {"kind": kind, "position": position, **details}
-        self.events.append(event)
-        if self._on_event is not None:
-            try:
-                self._on_event(event)
-            except Exception:
-                logger.exception("on_event raised for %s; the call goes on", kind)
-
-    async def _finish(self, failure: Exception | None) -> None:
-        """Hand out and record all that has come, whatever ended the call."""
-        try:
-            if self._receiver is not None:
-                self._receiver.flush(self._end_timestamp)
-                await self._deliver(self._clock.now())
-        except Exception as error:
-            failure = failure or error
-        try:
-            if failure is None:
-                self._become("ended", cause="stopped here" if self._stopping and not self._over else "the call is over")
-            else:
-                self._become("failed", cause=str(failure))
-            self._place_transcripts()
-            if self._folder is not None:
-                folder, self._folder = self._folder, None  # nothing is recorded any more
-                stats = None if self._receiver is None else self._receiver.stats()
-                await anyio.to_thread.run_sync(folder.close, stats)  # hashes the files
-            if self._owns_tokens and isinstance(self._tokens, TokenProvider):
-                await self._tokens.aclose()
-        except Exception as error:
-            failure = failure or error
-        finally:  # whatever happened: nobody is left waiting
-            self._failure = failure
-            self._frames.finish(failure)
-            self._fanout.finish(failure)
-            self.transcripts.finish()
-            self._done.set()
-            self._ready.set()
+    def ping_s(self) -> float | None:
+        """Round trip of the last keep-alive ping, None before the first."""
+        return None if self._websocket is None else self._websocket.latency_s

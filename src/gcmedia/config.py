@@ -10,6 +10,7 @@ __all__ = [
     "CompressorConfig",
     "GateConfig",
     "JitterConfig",
+    "MediaStreamsConfig",
     "PlatformMediaConfig",
     "ReconnectConfig",
     "SilenceConfig",
@@ -297,4 +298,103 @@ class PlatformMediaConfig:
         for name in ("open_timeout_s", "ack_timeout_s", "idle_timeout_s", "ping_interval_s", "pong_timeout_s"):
             _within(name, getattr(self, name), 0.001, 86_400.0, " s")
         _within("metrics_period_s", self.metrics_period_s, 0.01, 86_400.0, " s")
+        _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")
+
+
+@dataclass(frozen=True, slots=True)
+class MediaStreamsConfig:
+    """Profile of the media streams WebSocket: many interactions over few connections.
+
+    Attributes
+    ----------
+    codecs : tuple of str
+        What is asked for, the best first: ``"pcmu"``, ``"pcma"``, ``"opus"``.  Opus is decoded where the extra
+        ``codecs`` is installed, and passed on as it is otherwise.
+    assumed_codec : str
+        What a stream is taken for when the server does not say.
+    media_type : str
+        Kind of media asked for.
+    url : str
+        Of the WebSocket; ``{media_url}``, ``{aws}``, ``{domain}`` and ``{code}`` are the region's.
+    sequence_bits : int
+        Width of the sequence numbers, 16 (as RTP has it) or 32.  A number beyond 16 bits shows 32.
+    timestamp_unit : str
+        ``"samples"`` of the codec's clock, as RTP has it, or ``"ms"``.
+    binary_packets : bool
+        Whether a binary message that is no JSON is audio without a header; only where a connection has one interaction.
+    max_interactions : int
+        Interactions of one connection at a time.
+    max_connections : int
+        Connections over which more interactions are spread.
+    availability_window_s : float
+        How long after its end the media of an interaction can be had, by the server's clock.
+    check_availability : bool
+        Whether each interaction is looked up before it is subscribed to.
+    max_checks, check_timeout_s : int, float
+        Look-ups at once, and time for each request.
+    rechecks, recheck_delay_s : int, float
+        How often an interaction that the server refuses as not available is looked up and asked for again, and the
+        wait before.
+    ack_timeout_s : float
+        A connection that says nothing for so long after the first subscription is given up; a single interaction is
+        then no longer waited for, and looked up.
+    idle_timeout_s : float
+        An interaction without media for so long is looked up, and is over if the platform says so.
+    refresh_margin_s : float
+        How long before its end a token is renewed.
+    open_timeout_s, ping_interval_s, pong_timeout_s : float
+        Time for the upgrade; keep-alive.
+    throughput_period_s : float
+        Time between throughput records.
+    audit_period_s : float
+        Media time between the audit records of one interaction.
+    max_message_octets : int
+        A longer message ends the connection.
+    """
+
+    codecs: tuple[str, ...] = ("pcmu", "pcma")
+    assumed_codec: str = "pcmu"
+    media_type: str = "voice"
+    url: str = "{media_url}/api/v2/media/streams"
+    sequence_bits: int = 16
+    timestamp_unit: str = "samples"
+    binary_packets: bool = False
+    max_interactions: int = 50
+    max_connections: int = 20
+    availability_window_s: float = 60.0
+    check_availability: bool = True
+    max_checks: int = 8
+    check_timeout_s: float = 15.0
+    rechecks: int = 3
+    recheck_delay_s: float = 2.0
+    ack_timeout_s: float = 5.0
+    idle_timeout_s: float = 10.0
+    refresh_margin_s: float = 300.0
+    open_timeout_s: float = 10.0
+    ping_interval_s: float = 30.0
+    pong_timeout_s: float = 20.0
+    throughput_period_s: float = 5.0
+    audit_period_s: float = 10.0
+    max_message_octets: int = 1 << 18
+
+    def __post_init__(self) -> None:
+        if not self.codecs or isinstance(self.codecs, str):
+            raise ConfigError(f"codecs is {self.codecs!r}, not a tuple of at least one codec")
+        for codec in (*self.codecs, self.assumed_codec):
+            _one_of("codec", codec, ("pcmu", "pcma", "opus"))
+        _one_of("timestamp_unit", self.timestamp_unit, ("samples", "ms"))
+        if self.sequence_bits not in (16, 32):
+            raise ConfigError(f"sequence_bits is {self.sequence_bits}, not 16 or 32")
+        _within("max_interactions", self.max_interactions, 1, 10_000)
+        _within("max_connections", self.max_connections, 1, 1000)
+        _within("max_checks", self.max_checks, 1, 100)
+        _within("rechecks", self.rechecks, 0, 1000)
+        _within("availability_window_s", self.availability_window_s, 0.0, 86_400.0, " s")
+        _within("recheck_delay_s", self.recheck_delay_s, 0.0, 3600.0, " s")
+        _within("refresh_margin_s", self.refresh_margin_s, 0.0, 3600.0, " s")
+        _within("audit_period_s", self.audit_period_s, 0.02, 86_400.0, " s")
+        _within("throughput_period_s", self.throughput_period_s, 0.01, 86_400.0, " s")
+        for name in ("ack", "idle", "open", "pong", "check"):
+            _within(f"{name}_timeout_s", getattr(self, f"{name}_timeout_s"), 0.001, 86_400.0, " s")
+        _within("ping_interval_s", self.ping_interval_s, 0.001, 86_400.0, " s")
         _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")

@@ -7,9 +7,11 @@
     │   └── MissingCredentials            names the variable or argument that is missing
     ├── MediaError
     │   ├── PacketError (ValueError)      a packet that cannot be parsed
-    │   └── FormatError (ValueError)      an encoding, file or negotiated format that cannot be used
+    │   ├── FormatError (ValueError)      an encoding, file or negotiated format that cannot be used
+    │   └── MediaNotAvailable             an interaction is unknown, over for too long, or refused
     ├── ProtocolError
     │   ├── LocalProtocolError            we were about to break the protocol
+    │   │   └── TooManyStreams            more interactions than the connections allowed can carry
     │   └── RemoteProtocolError           the server did
     ├── AuthError                         the token endpoint refused, or a token is not accepted
     │   └── RateLimited                   429, and the time to wait is beyond what was allowed
@@ -58,12 +60,34 @@ class FormatError(MediaError, ValueError):
     """An encoding, a file or a negotiated format cannot be used."""
 
 
+class MediaNotAvailable(MediaError):
+    """The media of an interaction cannot be had.
+
+    Attributes
+    ----------
+    interaction_id : str
+        The interaction.
+    code : str
+        ``"notFound"``, ``"expired"`` (ended longer ago than media is kept), ``"mediaNotAvailable"`` or another code
+        of the server.
+    """
+
+    def __init__(self, message: str, *, interaction_id: str, code: str) -> None:
+        super().__init__(message)
+        self.interaction_id = interaction_id
+        self.code = code
+
+
 class ProtocolError(GcmediaError):
     """The protocol of a dialect was broken."""
 
 
 class LocalProtocolError(ProtocolError):
     """The call would have made us break the protocol."""
+
+
+class TooManyStreams(LocalProtocolError):
+    """More interactions than the connections allowed can carry."""
 
 
 class RemoteProtocolError(ProtocolError):

@@ -161,9 +161,17 @@ class Fanout(Generic[T]):
             stream.put(item)
 
     @property
+    def wanted(self) -> bool:
+        """Whether anyone takes what comes."""
+        return any(not stream.closed for stream in self._streams)
+
+    @property
     def congested(self) -> bool:
         """Whether a stream of the policy ``"wait"`` is full."""
-        return any(stream.congested for stream in self._streams)
+        for stream in self._streams:  # noqa: SIM110 -- asked for every frame, and a generator costs more than this
+            if stream.congested:
+                return True
+        return False
 
     async def wait_room(self) -> None:
         """Wait until no stream is congested."""

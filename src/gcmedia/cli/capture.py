@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import json
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import anyio
-import anyio.abc
 import typer
 from rich.markup import escape
 
 from ..capture import Capture, capture
-from ..config import CompressorConfig, GateConfig, PlatformMediaConfig
+from ..config import CompressorConfig, GateConfig, MediaStreamsConfig, PlatformMediaConfig
+from ..errors import ConfigError
 from ..record import AuditPolicy
-from .run import run_async
+from .run import run_async, stop_on_signal
 from .show import CallProgress, console, show_files, show_stats
+from .streams import capture_many
 
 __all__ = ["capture_command"]
 
 
-async def _stop_on_signal(call: Capture, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-    """Stop at the first signal; the second one, if it comes, does what it always does."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            await call.stop()
-            return
-
-
 async def _capture(call: Capture, progress: CallProgress, seconds: float | None) -> None:
     async with anyio.create_task_group() as tasks:
-        await tasks.start(_stop_on_signal, call)  # before connecting, which may take long
+        await tasks.start(stop_on_signal, call.stop)  # before connecting, which may take long
         async with call:
             progress.call(call, seconds)
             async for frame in call:
@@ -44,7 +35,7 @@ async def _capture(call: Capture, progress: CallProgress, seconds: float | None)
 
 
 def capture_command(
-    conversation: Annotated[str, typer.Argument(help="Id of the conversation.")],
+    conversation: Annotated[str | None, typer.Argument(help="Id of the conversation.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for calls; this one gets a folder of its id in it.")] = Path(
         "calls"
     ),
@@ -53,6 +44,14 @@ def capture_command(
     sample_rate: Annotated[int, typer.Option(help="Hz.")] = 16_000,
     channels: Annotated[int, typer.Option(help="1: both parties mixed; 2: each apart.")] = 2,
     layout: Annotated[str, typer.Option(help="Header of packets: padded16, packed12 or auto.")] = "padded16",
+    dialect: Annotated[
+        str, typer.Option(help="platform-media for one conversation, media-streams for many over few sockets.")
+    ] = "platform-media",
+    interactions: Annotated[
+        str, typer.Option(envvar="TARGET_INTERACTIONS", help="Ids for media-streams, comma-separated.")
+    ] = "",
+    codecs: Annotated[str, typer.Option(help="For media-streams, the best first: pcmu, pcma, opus.")] = "pcmu,pcma",
+    strict: Annotated[bool, typer.Option("--strict", help="Fail when one of many interactions does.")] = False,
     gate: Annotated[bool, typer.Option(help="Noise gate, for a cleaned track beside the raw one.")] = True,
     compressor: Annotated[bool, typer.Option(help="Compressor behind the gate.")] = False,
     token_in: Annotated[str, typer.Option(help="header, or query where a server demands it.")] = "header",  # noqa: S107
@@ -72,8 +71,32 @@ def capture_command(
 ) -> None:
     """Capture a conversation into OUT/CONVERSATION until it ends, or Ctrl-C.
 
-    Credentials come from GENESYS_CLIENT_ID, GENESYS_CLIENT_SECRET and GENESYS_REGION.
+    With --dialect media-streams, capture all of --interactions, each into a folder of its own.  Credentials come from
+    GENESYS_CLIENT_ID, GENESYS_CLIENT_SECRET and GENESYS_REGION.
     """
+    policy = AuditPolicy(consent=consent, purpose=purpose)
+    if dialect == "media-streams":
+        capture_many(
+            [conversation or "", *interactions.split(",")],
+            seconds=seconds,
+            strict=strict,
+            as_json=as_json,
+            quiet=quiet,
+            backend=backend,
+            region=region,
+            profile=MediaStreamsConfig(codecs=tuple(name.strip() for name in codecs.split(",") if name.strip())),
+            gate=GateConfig() if gate else None,
+            compressor=CompressorConfig() if compressor else None,
+            record_to=out,
+            overwrite=overwrite,
+            audit_policy=policy,
+            allow_custom_host=allow_custom_host,
+        )
+        return
+    if dialect != "platform-media":
+        raise ConfigError(f"dialect is {dialect!r}, not platform-media or media-streams")
+    if not conversation:
+        raise ConfigError("Missing argument CONVERSATION; or give --dialect media-streams --interactions A,B,C")
     call = capture(
         conversation,
         region=region,
@@ -84,7 +107,7 @@ def capture_command(
         compressor=CompressorConfig() if compressor else None,
         record_to=out,
         overwrite=overwrite,
-        audit_policy=AuditPolicy(consent=consent, purpose=purpose),
+        audit_policy=policy,
         allow_custom_host=allow_custom_host,
     )
     failure: Exception | None = None

@@ -6,13 +6,14 @@
         ...                                # capture from cloud.base_url and cloud.media_url
         print(cloud.truth("conv-1"))       # what was really sent
 
-``docs/platform-media.md`` is the wire format.
+``docs/platform-media.md`` is the wire format, ``docs/media-streams.md`` that of the socket for many interactions.
 """
 
 from .calls import Call, Utterance
 from .faults import MALFORMED_KINDS, Disconnect, Faults, Jump, Span
 from .journal import Connection, HttpExchange, Journal, Record, SaidLine, Truth, TruthHole
 from .server import Simulator, serve_forever
+from .streams_plan import StreamsPlan
 
 __all__ = [
     "MALFORMED_KINDS",
@@ -27,6 +28,7 @@ __all__ = [
     "SaidLine",
     "Simulator",
     "Span",
+    "StreamsPlan",
     "Truth",
     "TruthHole",
     "Utterance",

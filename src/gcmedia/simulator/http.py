@@ -204,11 +204,12 @@ class HttpReader:
     async def respond(self, response: Response, *, close: bool = False) -> bool:
         """Answer the last request; True when another one may follow on this connection."""
         headers = [
-            ("Date", formatdate(usegmt=True)),
             ("ININ-Correlation-Id", response.correlation_id),
             ("Content-Length", str(len(response.body))),
             *response.headers,
         ]
+        if "Date" not in dict(headers):
+            headers.append(("Date", formatdate(usegmt=True)))
         if close:
             headers.append(("Connection", "close"))
         reason = HTTPStatus(response.status).phrase if response.status in set(HTTPStatus) else ""

@@ -11,6 +11,7 @@ from .faults import Faults
 from .http import Request, Response, api_error, retry_after
 from .journal import Journal
 from .stream import ConversationStream
+from .streams_plan import StreamsPlan
 from .tokens import TokenStore
 
 __all__ = ["Platform"]
@@ -32,6 +33,7 @@ class Platform:
     ack: str
     token_in: str
     write_timeout_s: float
+    media_streams: StreamsPlan = field(default_factory=StreamsPlan)
     streams: dict[str, ConversationStream] = field(default_factory=dict)
     refusals: dict[str, deque[int]] = field(default_factory=dict)
 

@@ -21,10 +21,12 @@ from .faults import Faults
 from .http import HttpReader, Request, RequestRefused, Response, api_error
 from .journal import HttpExchange, Journal, Truth
 from .media_messages import LAYOUTS
+from .media_streams import MediaStreamsSocket
 from .oauth import OAuth
 from .platform import Platform
 from .platform_media import PlatformMedia
 from .routes import Router, SocketRoute
+from .streams_plan import StreamsPlan
 from .tokens import TokenStore
 from .websocket import WebSocket
 
@@ -67,6 +69,8 @@ class Simulator:
         How long a paced connection waits for a client that does not read, before it is dropped.
     journal_limit : int
         Records kept in the journal.
+    media_streams : StreamsPlan, optional
+        How the media streams socket behaves.
 
     Notes
     -----
@@ -94,6 +98,7 @@ class Simulator:
         port: int = 0,
         write_timeout_s: float = 30.0,
         journal_limit: int = 100_000,
+        media_streams: StreamsPlan | None = None,
     ) -> None:
         if speed is not None and not 0.0 < speed <= 10_000.0:
             raise ConfigError(f"speed is {speed}, not above 0 and at most 10000, nor None for unpaced")
@@ -125,8 +130,15 @@ class Simulator:
             ack=ack,
             token_in=token_in,
             write_timeout_s=write_timeout_s,
+            media_streams=media_streams or StreamsPlan(),
         )
-        self._router = Router([*OAuth(self._platform).routes(), *PlatformMedia(self._platform).routes()])
+        self._router = Router(
+            [
+                *OAuth(self._platform).routes(),
+                *PlatformMedia(self._platform).routes(),
+                *MediaStreamsSocket(self._platform).routes(),
+            ]
+        )
         self._host = host
         self._port = port
         self._bound: int | None = None
@@ -181,6 +193,11 @@ class Simulator:
     def media_url(self) -> str:
         """The platform media socket."""
         return f"ws://{self._authority}/api/v2/platform/media"
+
+    @property
+    def media_streams_url(self) -> str:
+        """The media streams socket."""
+        return f"ws://{self._authority}/api/v2/media/streams"
 
     @property
     def conversations(self) -> tuple[str, ...]:

@@ -148,6 +148,11 @@ class ConversationStream:
         """Media time of the next packet, on the media clock."""
         return self._timestamp(self.position_ms)
 
+    @property
+    def outage_ms(self) -> float:
+        """The outage planned with the last end of its connection."""
+        return self._outage_ms or 0.0
+
     def attach(self, away_ms: float = 0.0) -> float:
         """Begin, or resume at the live edge: after the planned outage, or ``away_ms`` when that is longer.
 
