@@ -25,22 +25,28 @@ from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
 from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
 from .errors import (
+    ApiError,
     AuthError,
     ConfigError,
+    Conflict,
     ConnectionLost,
+    Forbidden,
     FormatError,
     GcmediaError,
     HandshakeError,
     LocalProtocolError,
     MediaError,
     MissingCredentials,
+    NotFound,
     PacketError,
     ProtocolError,
     RateLimited,
     ReconnectExhausted,
     RemoteProtocolError,
     StateError,
+    TooManyRequests,
     TransportError,
+    UserContextRequired,
 )
 from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcript
 
@@ -62,15 +68,18 @@ _LAZY = {
 __version__ = "0.1.0"
 
 __all__ = [
+    "ApiError",
     "AuthError",
     "Capture",
     "Compressor",
     "CompressorConfig",
     "Concealer",
     "ConfigError",
+    "Conflict",
     "ConnectionLost",
     "CpuFeatures",
     "Credentials",
+    "Forbidden",
     "FormatError",
     "Frame",
     "GateConfig",
@@ -85,6 +94,7 @@ __all__ = [
     "MediaError",
     "MediaFormat",
     "MissingCredentials",
+    "NotFound",
     "Packet",
     "PacketError",
     "PlatformMediaConfig",
@@ -104,8 +114,10 @@ __all__ = [
     "StateError",
     "Stats",
     "TokenProvider",
+    "TooManyRequests",
     "Transcript",
     "TransportError",
+    "UserContextRequired",
     "Verdict",
     "alaw_decode",
     "alaw_encode",
