@@ -220,8 +220,6 @@ class TokenProvider:
             failures += 1
             now = self._clock.now()
             wait = delay(self._backoff, failures - 1, self._rng, failure.retry_after)
-            if failure.retry_after is not None:
-                self._not_before = now + failure.retry_after
             cached = self._cached
             if cached is not None and now < cached.expires_at:
                 # An early renewal may fail: the token in hand is good until its end, so nobody waits here.
@@ -259,6 +257,8 @@ class TokenProvider:
         hidden = secrets_of(grant, self._refresh_token)
         if answer.status != 200:
             error, again = read_refusal(answer, self.region.login_url, hidden, self._clock.wall())
+            if error.retry_after is not None:
+                self._not_before = self._clock.now() + error.retry_after
             raise _Transient(error) if again else error
         return self._accept(read_grant(answer, hidden), started)
 
