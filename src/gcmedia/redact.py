@@ -16,17 +16,17 @@ _IN_HEADER = re.compile(r"\b(Bearer|Basic)\s+[^\s\"',]+", re.IGNORECASE)
 #: Bearer tokens, JSON web tokens, addresses of people, and runs of digits as in numbers of phones and cards.
 PERSONAL = re.compile(
     r"bearer\s+\S*|eyJ[\w-]{8,}\.[\w.-]*|[\w.+-]+@[\w-]+\.[\w.-]*|\b(?:sips?|tel):\S*"
-    r"|(?<![\w.-])\+?\d(?:[ ()/-]?\d){6,}(?![\w-])",
+    r"|(?<![\w.-])\+?\d(?:[ ()/-]{0,2}\d){6,}(?![\w-])",
     re.IGNORECASE,
 )
 
 
 def redact(text: str) -> str:
-    """Replace tokens in a URL, header or sentence: what follows ``access_token=``, ``Bearer`` and the like."""
-    return _IN_HEADER.sub(r"\1 ***", _IN_QUERY.sub(r"\1=***", text))
+    """Replace tokens in a URL, header or sentence, and what looks like the number or address of a person."""
+    return PERSONAL.sub("***", _IN_HEADER.sub(r"\1 ***", _IN_QUERY.sub(r"\1=***", text)))
 
 
-def repeatable(text: str, hidden: Iterable[str] = (), *, personal: bool = True) -> str:
+def repeatable(text: str, hidden: Iterable[str] = ()) -> str:
     """What a server or library said, as a message of ours may repeat it.
 
     Parameters
@@ -35,17 +35,12 @@ def repeatable(text: str, hidden: Iterable[str] = (), *, personal: bool = True) 
         As it came.
     hidden : iterable of str
         Secrets that it may hold; those of less than 4 characters are passed over, as any word holds them.
-    personal : bool
-        Whether numbers, addresses and tokens of unknown value may stay (False hides them as well).
 
     Returns
     -------
     str
-        One line of at most 200 characters.
+        One line of at most 200 characters, redacted.
     """
     for secret in sorted((value for value in hidden if len(value) >= MIN_SECRET), key=len, reverse=True):
         text = text.replace(secret, "***")
-    text = redact(text)
-    if not personal:
-        text = PERSONAL.sub("***", text)
-    return "".join(char if char.isprintable() else " " for char in text)[:MAX_CHARACTERS]
+    return "".join(char if char.isprintable() else " " for char in redact(text))[:MAX_CHARACTERS]

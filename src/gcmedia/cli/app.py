@@ -54,8 +54,8 @@ def run() -> int:
         print(f"gcmedia: {error}", file=sys.stderr)
         if isinstance(error, HandshakeError) and error.status == 403:  # 401 is an AuthError already
             return 3
-        if isinstance(error, AuthError) and isinstance(error.__cause__, TransportError):
-            return 4
+        if isinstance(error, AuthError) and error.status is None and isinstance(error.__cause__, TransportError):
+            return 4  # nobody refused: the token endpoint could not be reached
         return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
     except OSError as error:
         print(f"gcmedia: {error}", file=sys.stderr)

@@ -216,7 +216,7 @@ def api_error(answer: Answer, request: str, wall_now: float) -> ApiError | AuthE
     """
 
     def said(text: str | None) -> str | None:
-        return repeatable(text, (answer.credential,), personal=False) if text else None
+        return repeatable(text, (answer.credential,)) if text else None
 
     body = json_object(answer.body)
     code, message = said(text_of(body, "code", "error")), said(text_of(body, "message", "error_description"))
