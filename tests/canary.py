@@ -2,14 +2,14 @@
 
 Secrets that the tests use carry a mark: tokens, codes, refresh tokens and client secrets of the simulator, and PKCE
 verifiers are made with it.  Secrets that a test makes up itself are noted when they are handed to gcmedia, and what is
-said in a call when gcmedia reads it.  Every error of the simulator's API names a caller (`ANI`).
+said in a call when gcmedia reads it.  Every error of the simulator names a caller (`ANI`).
 
 Looked at, for all of them: what any logger of this process says at any level, every error of gcmedia as it is made
 and, with all behind it, as a test catches it, every repr of an object of gcmedia's that has one, every line of an
 audit, of metrics and of the series beside them.  What leaks fails the test in which it did.
 
-Not looked at: what the other end of a connection logs (``websockets.server``), and what is logged by clients that
-tests of the simulator bring themselves.
+Not looked at: what the other end of a connection logs (``websockets.server``), and what is logged by clients of the
+tests' own, which are those in ``tests/simulator`` and within `Watch.own_client`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import json
 import logging
 import pkgutil
 import secrets
@@ -24,6 +25,7 @@ import threading
 import weakref
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -116,6 +118,15 @@ class Watch:
         except TypeError:
             pass  # of slots
 
+    @contextmanager
+    def own_client(self) -> Iterator[None]:
+        """Within, only gcmedia's own loggers count: the test itself plays somebody, a browser for example."""
+        kept, self.own_clients = self.own_clients, True
+        try:
+            yield
+        finally:
+            self.own_clients = kept
+
     def take(self) -> list[str]:
         """What leaked since this was asked last; what was noted is forgotten."""
         with self._lock:
@@ -199,7 +210,7 @@ def install(config: pytest.Config) -> None:
                 watch_class(kind, watch)
     watch_errors(watch)
     watch_lines(watch)
-    name_the_caller()
+    name_the_caller(watch)
     logging.getLogger().setLevel(logging.DEBUG)
     logging.getLogger().addHandler(WatchingHandler(watch))
     pytest.raises = watching_raises(watch)
@@ -256,17 +267,36 @@ def watch_lines(watch: Watch) -> None:
     watched(LineFile, "_write", lambda file: file.path if file.path.endswith(READ_BY_MANY) else None)
 
 
-def name_the_caller() -> None:
-    """Let each error of the simulator's API tell who calls, as servers may."""
-    from gcmedia.simulator import http
+def name_the_caller(watch: Watch) -> None:
+    """Let each error of the simulator, over HTTP or a WebSocket, tell who calls, as servers may.
 
-    def with_caller(status: int, value: Any, *rest: Any, **options: Any) -> Any:
-        if isinstance(value, dict) and "contextId" in value:
-            value = value | {"messageParams": {"caller": ANI}, "message": f"{value['message']} (caller {ANI})"}
+    Not where the simulator itself is tested.
+    """
+    from gcmedia.simulator import http, oauth, websocket
+
+    json_response, send = http.json_response, websocket.WebSocket.send
+    caller = f" (caller {ANI})"
+
+    def respond(status: int, value: Any, *rest: Any, **options: Any) -> Any:
+        if watch.own_clients or not isinstance(value, dict):
+            pass
+        elif "contextId" in value:
+            value = value | {"messageParams": {"caller": ANI}, "message": value["message"] + caller}
+        elif "error_description" in value:
+            value = value | {"error_description": value["error_description"] + caller}
         return json_response(status, value, *rest, **options)
 
-    json_response = http.json_response
-    http.json_response = with_caller
+    async def send_errors(self: Any, *messages: str | bytes) -> None:
+        await send(self, *(name(message) for message in messages))
+
+    def name(message: str | bytes) -> str | bytes:
+        if watch.own_clients or isinstance(message, bytes) or not message.startswith('{"type": "error"'):
+            return message
+        return json.dumps(json.loads(message) | {"message": json.loads(message)["message"] + caller})
+
+    for module in (http, oauth):
+        setattr(module, "json_response", respond)  # noqa: B010 - mypy would refuse the plain form
+    setattr(websocket.WebSocket, "send", send_errors)  # noqa: B010
 
 
 def watching_raises(watch: Watch) -> Any:

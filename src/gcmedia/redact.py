@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["PERSONAL", "redact", "repeatable"]
+__all__ = ["redact", "repeatable"]
 
 MAX_CHARACTERS = 200
 MIN_SECRET = 4
@@ -13,9 +13,9 @@ MIN_SECRET = 4
 _IN_QUERY = re.compile(r"((?:access_|refresh_|id_)?token|client_secret|authorization)=[^&\s\"'>]*", re.IGNORECASE)
 _IN_HEADER = re.compile(r"\b(Bearer|Basic)\s+[^\s\"',]+", re.IGNORECASE)
 
-#: Bearer tokens, JSON web tokens, addresses of people, and runs of digits as in numbers of phones and cards.
-PERSONAL = re.compile(
-    r"bearer\s+\S*|eyJ[\w-]{8,}\.[\w.-]*|[\w.+-]+@[\w-]+\.[\w.-]*|\b(?:sips?|tel):\S*"
+# JSON web tokens, addresses of people, and runs of digits as in numbers of phones and cards.
+_PERSONAL = re.compile(
+    r"eyJ[\w-]{8,}\.[\w.-]*|[\w.+-]+@[\w-]+\.[\w.-]*|\b(?:sips?|tel):\S*"
     r"|(?<![\w.-])\+?\d(?:[ ()/-]{0,2}\d){6,}(?![\w-])",
     re.IGNORECASE,
 )
@@ -23,7 +23,7 @@ PERSONAL = re.compile(
 
 def redact(text: str) -> str:
     """Replace tokens in a URL, header or sentence, and what looks like the number or address of a person."""
-    return PERSONAL.sub("***", _IN_HEADER.sub(r"\1 ***", _IN_QUERY.sub(r"\1=***", text)))
+    return _PERSONAL.sub("***", _IN_HEADER.sub(r"\1 ***", _IN_QUERY.sub(r"\1=***", text)))
 
 
 def repeatable(text: str, hidden: Iterable[str] = ()) -> str:

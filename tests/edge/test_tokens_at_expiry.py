@@ -19,6 +19,7 @@ from gcmedia.errors import ApiError, AuthError, Forbidden
 from gcmedia.simulator import Faults, Simulator
 from gcmedia.transport.api import ApiClient
 
+from ..canary import Watch
 from .conftest import HandClock
 
 LIFETIME_S = 3600
@@ -150,14 +151,15 @@ async def test_004_07_a_wait_that_the_server_asks_for_is_kept_by_all(as_date: bo
 
 
 @pytest.mark.anyio
-async def test_004_05_a_user_signs_in_by_code_and_pkce_and_stays_signed_in() -> None:
+async def test_004_05_a_user_signs_in_by_code_and_pkce_and_stays_signed_in(canary_watch: Watch) -> None:
     clock = HandClock()
     async with Simulator({}, Faults(token_lifetime_s=300)) as cloud:
         verifier, challenge = pkce_pair()
         back = "https://app.example.org/back"
-        async with httpx.AsyncClient(trust_env=False) as browser:
+        with canary_watch.own_client():
             page = authorize_url(cloud.base_url, cloud.client_id, back, challenge=challenge, state="s", scope="x y")
-            answer = await browser.get(page)
+            async with httpx.AsyncClient(trust_env=False) as browser:
+                answer = await browser.get(page)
         code = httpx.URL(answer.headers["Location"]).params["code"]
         user = UserGrant(cloud.client_id, cloud.base_url, code=code, redirect_uri=back, code_verifier=verifier)
         async with TokenProvider(user, clock=clock) as provider:

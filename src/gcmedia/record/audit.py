@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ..errors import ConfigError
-from ..redact import PERSONAL
+from ..redact import redact
 from .audit_chain import FIRST, canonical, digest, last_link, verify_audit
 from .audit_policy import AuditPolicy, check_details, words
 from .lines import LineFile
@@ -194,7 +194,7 @@ def _presentable(key: str, value: Any, redacted: list[str]) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, str):
-        if PERSONAL.search(value):
+        if redact(value) != value:
             redacted.append(key)
             return "[redacted]"
         return _whole(value)
