@@ -315,16 +315,16 @@ async def test_a_cancelled_follower_harms_nobody(provider: Make, token_server: T
 
 
 @pytest.mark.anyio
-async def test_a_leader_cancelled_between_attempts_hands_over(provider: Make, token_server: TokenServer) -> None:
+async def test_a_leader_cancelled_between_attempts_harms_nobody(provider: Make, token_server: TokenServer) -> None:
     class Stopped(HandClock):
         async def sleep(self, seconds: float) -> None:
             self.slept.append(seconds)
             if len(self.slept) == 1:
                 asleep.set()
-                await anyio.sleep_forever()
+                await awake.wait()
             self.time += seconds
 
-    clock, asleep = Stopped(), anyio.Event()
+    clock, asleep, awake = Stopped(), anyio.Event(), anyio.Event()
     leader = anyio.CancelScope()
     tokens: list[str] = []
     async with provider(refusal(503), grant("b"), clock=clock) as source:
@@ -343,11 +343,13 @@ async def test_a_leader_cancelled_between_attempts_hands_over(provider: Make, to
             tasks.start_soon(follow)
             await anyio.wait_all_tasks_blocked()
             leader.cancel()
+            await anyio.wait_all_tasks_blocked()
+            awake.set()
     assert tokens == ["b", "b"]
     assert len(token_server.requests) == 2
 
 
-def test_a_leader_cancelled_by_plain_asyncio_hands_over(provider: Make, token_server: TokenServer) -> None:
+def test_a_leader_cancelled_by_plain_asyncio_harms_nobody(provider: Make, token_server: TokenServer) -> None:
     slow = grant("a")
     slow.hold = threading.Event()
 
@@ -360,10 +362,55 @@ def test_a_leader_cancelled_by_plain_asyncio_hands_over(provider: Make, token_se
             leader.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await leader
-            assert await asyncio.gather(*followers) == ["b"] * 3
+            assert slow.hold is not None
+            slow.hold.set()
+            assert await asyncio.gather(*followers) == ["a"] * 3
 
     asyncio.run(main())
-    assert len(token_server.requests) == 2
+    assert len(token_server.requests) == 1
+
+
+def test_an_event_loop_that_ends_in_the_middle_leaves_the_provider_fit_for_another(
+    provider: Make, token_server: TokenServer
+) -> None:
+    slow = grant("a")
+    slow.hold = threading.Event()
+    source = provider(slow, grant("b"))
+
+    async def leave(at_once: bool) -> None:
+        task = asyncio.ensure_future(source.token())
+        await (asyncio.sleep(0) if at_once else arrival(token_server))
+        assert not task.done()
+
+    async def ask() -> str:
+        async with source:
+            return await source.token()
+
+    asyncio.run(leave(at_once=True))
+    asyncio.run(leave(at_once=False))
+    slow.hold.set()
+    assert anyio.run(ask, backend="trio") == "b"
+
+
+@pytest.mark.anyio
+async def test_a_code_that_is_being_spent_is_spent_for_the_next(token_server: TokenServer) -> None:
+    slow = grant("a", refresh_token="r-1")
+    slow.hold = threading.Event()
+    token_server.answers = [slow]
+    user = UserGrant("public", token_server.url, code="k", redirect_uri="https://app.example.org/", code_verifier="v")
+    async with TokenProvider(user) as source:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(source.token)
+                await arrival(token_server)
+                scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(source.token)
+            await anyio.wait_all_tasks_blocked()
+            slow.hold.set()
+        assert await source.token() == "a"
+        assert source.refresh_token == "r-1"
+    assert len(token_server.requests) == 1
 
 
 @pytest.mark.anyio

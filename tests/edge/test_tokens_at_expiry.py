@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -81,6 +82,28 @@ async def test_003_05_however_many_give_up_the_others_get_their_token_from_one_r
             assert len(tokens) >= 1000 - len(leavers)
             assert len(set(tokens)) == 1
             clock.time += LIFETIME_S
+
+
+def test_003_05_timeouts_of_plain_asyncio_harm_no_other_waiter() -> None:
+    rng = random.Random(6)
+
+    async def main() -> None:
+        async with cloud_and_provider() as (cloud, provider, clock):
+            for round_ in range(5):
+                waiters = [asyncio.ensure_future(provider.token()) for _ in range(1000)]
+                for _ in range(round_):
+                    await asyncio.sleep(0)
+                leavers = {0, *rng.sample(range(1, 999), 800)}
+                for number in leavers:
+                    waiters[number].cancel()
+                found = await asyncio.gather(*waiters, return_exceptions=True)
+                tokens = [one for number, one in enumerate(found) if number not in leavers]
+                assert len(set(tokens)) == 1
+                assert isinstance(tokens[0], str)
+                assert cloud.journal.token_requests == round_ + 1
+                clock.time += LIFETIME_S
+
+    asyncio.run(main())
 
 
 @pytest.mark.anyio

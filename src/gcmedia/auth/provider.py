@@ -39,9 +39,9 @@ class _Cached:
 class TokenProvider:
     """Tokens from the token endpoint, cached, renewed early, one request for any number of callers.
 
-    Who calls :meth:`token` first makes the request; the others wait for its outcome, be it token or error.
-    If the first is cancelled meanwhile, it sees an exchange that others wait for through to its end (bounded
-    by ``request_timeout_s``); where that cannot be, or between attempts, one of the others takes over.
+    Who calls :meth:`token` while there is none begins a request; who calls it meanwhile waits for the same outcome,
+    be it token or error.  The request belongs to none of them: whoever is cancelled harms no other.  When nobody waits
+    any more it is cancelled, unless it may have spent a user's code or refresh token: that exchange is seen through.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class TokenProvider:
         )
         self._cached: _Cached | None = None
         # A code or refresh token may be spent by an exchange whose answer then must not be lost.
-        self._flight = SingleFlight(always_shield=isinstance(credentials, UserGrant))
+        self._flight = SingleFlight(shield=isinstance(credentials, UserGrant))
         self._not_before = -math.inf  # clock seconds; the server asked not to be asked earlier
 
     @property
