@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,9 @@ _STEMS = ("token", "secret", "authorization", "password", "credential", "payload
 
 @dataclass(frozen=True, slots=True)
 class AuditPolicy:
-    """What makes an audited action compliant; ``privacyCompliant`` of every line is computed from it.
+    """What makes an audited action compliant, and how much is told of it.
+
+    ``privacyCompliant`` of every line is computed from this.
 
     Attributes
     ----------
@@ -52,6 +55,15 @@ class AuditPolicy:
         Regions where media may be handled; empty allows every one.
     allowed_details : frozenset of str, optional
         Names of details that a line may hold; left out, every one that is not refused.
+    summary_s : float
+        Seconds of media that one ``media_capture`` record tells of.
+    every_frame : bool
+        Whether every frame gets a record of its own instead.
+
+    Raises
+    ------
+    ConfigError
+        If ``summary_s`` is not above 0.
     """
 
     consent: bool = False
@@ -61,6 +73,12 @@ class AuditPolicy:
     allowed_actions: frozenset[str] | None = None
     allowed_regions: tuple[str, ...] = ()
     allowed_details: frozenset[str] | None = None
+    summary_s: float = 10.0
+    every_frame: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.summary_s < math.inf:
+            raise ConfigError(f"summary_s is {self.summary_s} s, not a time above 0")
 
     def violations(
         self, action: str, *, region: str = "", purpose: str = "", details: tuple[str, ...] = ()
