@@ -1,9 +1,8 @@
 """A watch over the whole test run: no secret and nothing personal may get into what people and machines read.
 
-Secrets that the tests use carry a mark: whatever gcmedia makes with ``secrets.token_urlsafe`` does, such as tokens,
-codes, refresh tokens and client secrets of the simulator, and PKCE verifiers.  Secrets that a test makes up itself are
-noted when they are handed to gcmedia, and what is said in a call when gcmedia reads it.  Every error of the simulator
-names a caller (`ANI`).
+Secrets that the tests use carry a mark: tokens, codes, refresh tokens and client secrets of the simulator, and PKCE
+verifiers are made with it.  Secrets that a test makes up itself are noted when they are handed to gcmedia, and what is
+said in a call when gcmedia reads it.  Every error of the simulator names a caller (`ANI`).
 
 Looked at, for all of them: what any logger of this process says at any level, every error of gcmedia as it is made
 and, with all behind it, as a test catches it, every repr of an object of gcmedia's that has one, every line of an
@@ -43,6 +42,14 @@ ANI = "+1 (317) 555-0142"
 #: Shorter ones stand in other words by chance.
 MIN_NOTED = 12
 MAX_SHOWN = 160
+
+#: Where gcmedia makes secrets, or the simulator does.
+MAKERS = {
+    "gcmedia.auth.sign_in",
+    "gcmedia.simulator.server",
+    "gcmedia.simulator.sign_in",
+    "gcmedia.simulator.tokens",
+}
 
 #: Fields that hold secrets or what was said, by the class that is made with them.
 HOLDERS = {
@@ -198,7 +205,8 @@ def install(config: pytest.Config) -> None:
     marked = ModuleType("secrets")
     vars(marked).update(vars(secrets), token_urlsafe=lambda n_octets: MARK + secrets.token_urlsafe(n_octets))
     for module in modules:
-        if vars(module).get("secrets") is secrets:
+        if module.__name__ in MAKERS:
+            assert module.secrets is secrets
             module.secrets = marked
     for module in modules:
         for kind in vars(module).values():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import threading
 import traceback
 
@@ -78,3 +79,16 @@ async def test_a_library_s_error_text_is_not_repeated() -> None:
         with pytest.raises(TransportError, match=r"failed: ReadError$") as caught:
             await http.exchange("POST", "https://login.example.org/", form={"secret": f"can{'ary'}"})
     assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_addresses_of_ours_are_in_no_log_and_others_still_are(
+    token_server: TokenServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    token_server.answers = [Answer(200, b"{}"), Answer(200, b"{}")]
+    async with HttpClient() as http, httpx.AsyncClient(trust_env=False) as own:
+        await http.exchange("POST", f"{token_server.url}/channels/an-id-that-opens")
+        await own.post(f"{token_server.url}/of-their-own")
+    text = "\n".join(record.getMessage() for record in caplog.records)
+    assert "an-id-that-opens" not in text
+    assert "/of-their-own" in text

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import ssl
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from types import TracebackType
@@ -20,6 +22,9 @@ from ..errors import TransportError
 
 if TYPE_CHECKING:
     import httpx
+
+#: Whether this context makes a request of ours; httpx then keeps its own line about it to itself.
+_ours: ContextVar[bool] = ContextVar("gcmedia_http_exchange", default=False)
 
 __all__ = ["Answer", "HttpClient", "json_object", "text_of"]
 
@@ -155,6 +160,8 @@ class HttpClient:
         """
         fields = {"Accept": "application/json", "Accept-Encoding": "identity", **(headers or {})}
         client = self.client
+        _quieten()
+        ours = _ours.set(True)
         failure = ""
         try:
             with self._clock.fail_after(self._total_timeout_s):
@@ -182,6 +189,8 @@ class HttpClient:
             if not _is_transport_error(exc):
                 raise
             failure = _reason(exc)
+        finally:
+            _ours.reset(ours)
         # Outside the handler: an exception of the library holds the request, and that its secrets.
         raise TransportError(f"{method} {_without_query(url)} failed: {failure}")
 
@@ -220,6 +229,12 @@ def _trusted() -> ssl.SSLContext:
     import httpx
 
     return httpx.create_ssl_context(trust_env=False)
+
+
+@cache
+def _quieten() -> None:
+    """httpx logs whole addresses at INFO, and ids in them may be all that it takes to listen; ours it does not log."""
+    logging.getLogger("httpx").addFilter(lambda record: not _ours.get())
 
 
 def _is_transport_error(exc: Exception) -> bool:
