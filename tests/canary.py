@@ -159,7 +159,7 @@ class WatchingHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         own = record.name.startswith("gcmedia")
-        if record.name.startswith("websockets.server") or (self._watch.own_clients and not own):
+        if record.name == "websockets.server" or (self._watch.own_clients and not own):
             return
         text = record.getMessage()
         if own:
@@ -216,6 +216,7 @@ def install(config: pytest.Config) -> None:
     watch_lines(watch)
     name_the_caller(watch)
     logging.getLogger().setLevel(logging.DEBUG)
+    logging.getLogger("websockets.server").setLevel(logging.WARNING)  # the other end, which says all it receives
     logging.getLogger().addHandler(WatchingHandler(watch))
     pytest.raises = watching_raises(watch)
 
