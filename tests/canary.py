@@ -297,7 +297,11 @@ def name_the_caller(watch: Watch) -> None:
     def name(message: str | bytes) -> str | bytes:
         if watch.own_clients or isinstance(message, bytes) or not message.startswith('{"type": "error"'):
             return message
-        return json.dumps(json.loads(message) | {"message": json.loads(message)["message"] + caller})
+        value = json.loads(message)
+        said = value.get("payload", value)  # each dialect in its own way
+        if isinstance(said, dict) and isinstance(said.get("message"), str):
+            said["message"] += caller
+        return json.dumps(value)
 
     for module in (http, oauth):
         setattr(module, "json_response", respond)  # noqa: B010 - mypy would refuse the plain form
