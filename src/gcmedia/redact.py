@@ -21,12 +21,13 @@ _PERSONAL = re.compile(
 )
 
 
-def redact(text: str) -> str:
-    """Replace tokens in a URL, header or sentence, and what looks like the number or address of a person."""
-    return _PERSONAL.sub("***", _IN_HEADER.sub(r"\1 ***", _IN_QUERY.sub(r"\1=***", text)))
+def redact(text: str, *, personal: bool = False) -> str:
+    """Replace tokens in a URL, header or sentence and, unless ``personal``, numbers and addresses of people."""
+    text = _IN_HEADER.sub(r"\1 ***", _IN_QUERY.sub(r"\1=***", text))
+    return text if personal else _PERSONAL.sub("***", text)
 
 
-def repeatable(text: str, hidden: Iterable[str] = ()) -> str:
+def repeatable(text: str, hidden: Iterable[str] = (), *, personal: bool = False) -> str:
     """What a server or library said, as a message of ours may repeat it.
 
     Parameters
@@ -35,12 +36,15 @@ def repeatable(text: str, hidden: Iterable[str] = ()) -> str:
         As it came.
     hidden : iterable of str
         Secrets that it may hold; those of less than 4 characters are passed over, as any word holds them.
+    personal : bool
+        Whether what looks like a number or address of a person may stay.
 
     Returns
     -------
     str
-        One line of at most 200 characters, redacted.
+        One line of at most 200 characters.
     """
     for secret in sorted((value for value in hidden if len(value) >= MIN_SECRET), key=len, reverse=True):
         text = text.replace(secret, "***")
-    return "".join(char if char.isprintable() else " " for char in redact(text))[:MAX_CHARACTERS]
+    text = redact(text, personal=personal)
+    return "".join(char if char.isprintable() else " " for char in text)[:MAX_CHARACTERS]

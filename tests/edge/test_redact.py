@@ -56,3 +56,7 @@ def test_the_rest_is_one_line_and_short(text: str) -> None:
     shown = repeatable(text)
     assert len(shown) <= 200
     assert shown.isprintable()
+
+
+def test_numbers_may_be_let_through_where_that_is_meant() -> None:
+    assert repeatable("order 00493012345 of Bearer abc", personal=True) == "order 00493012345 of Bearer ***"
