@@ -4,9 +4,9 @@ Secrets that the tests use carry a mark: tokens, codes, refresh tokens and clien
 verifiers are made with it.  Secrets that a test makes up itself are noted when they are handed to gcmedia, and what is
 said in a call when gcmedia reads it.  Every error of the simulator names a caller (`ANI`).
 
-Looked at, for all of them: what any logger of this process says at any level, every error of gcmedia as it is made
-and, with all behind it, as a test catches it, every repr of an object of gcmedia's that has one, every line of an
-audit, of metrics and of the series beside them.  What leaks fails the test in which it did.
+Looked at, for all of them: what any logger of this process says at any level, every error of gcmedia as it is made and,
+with all behind it, as a test catches it, the reprs of gcmedia's objects, every line of an audit, of metrics and of the
+series beside them. What leaks fails the test in which it did.
 
 Not looked at: what the other end of a connection logs (``websockets.server``), and what is logged by clients of the
 tests' own, which are those in ``tests/simulator`` and within `Watch.own_client`.
@@ -24,6 +24,7 @@ import secrets
 import threading
 import weakref
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -41,6 +42,8 @@ ANI = "+1 (317) 555-0142"
 
 #: Shorter ones stand in other words by chance.
 MIN_NOTED = 12
+#: Objects of one class whose repr is looked at in one test; they are made by the packet, and alike.
+MAX_REPRS = 100
 MAX_SHOWN = 160
 
 #: Where gcmedia makes secrets, or the simulator does.
@@ -81,13 +84,14 @@ class Watch:
         self._noted: dict[str, list[str]] = {}
         self._leaks: list[str] = []
         self._made: list[weakref.ref[Any]] = []
+        self._n_made: Counter[type[Any]] = Counter()
         self._lock = threading.RLock()
         self.own_clients = False  # the test logs on its own behalf too
         self.texts_seen: dict[str, int] = {}
 
     def note(self, value: object) -> None:
         """Watch for one more, until the test ends."""
-        if isinstance(value, str) and len(value) >= MIN_NOTED:
+        if isinstance(value, str) and len(value) >= MIN_NOTED and MARK not in value:
             self._noted.setdefault(value, forms_of(value))
 
     def look(self, kind: str, text: str, where: str) -> None:
@@ -115,7 +119,8 @@ class Watch:
     def look_at_repr(self, value: Any) -> None:
         """Look at an object that has a repr of its own, now and when the test has ended."""
         kind = type(value)
-        if not has_repr(kind):
+        self._n_made[kind] += 1
+        if self._n_made[kind] > MAX_REPRS or not has_repr(kind):
             return
         self.look("repr", repr(value), kind.__qualname__)
         try:
@@ -140,6 +145,7 @@ class Watch:
                 if value is not None:
                     self.look("repr", repr(value), type(value).__qualname__)
             self._made.clear()
+            self._n_made.clear()
             self._noted.clear()
             leaks, self._leaks = self._leaks, []
         return leaks
