@@ -9,7 +9,7 @@ with all behind it, as a test catches it, the reprs of gcmedia's objects, every 
 series beside them. What leaks fails the test in which it did.
 
 Not looked at: what the other end of a connection logs (``websockets.server``), and what is logged by clients of the
-tests' own, which are those in ``tests/simulator`` and within `Watch.own_client`.
+tests' own, which are those of tests of the simulator and within `Watch.own_client`.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Plugin:
     @pytest.fixture(autouse=True)
     def canary_watch(self, request: pytest.FixtureRequest) -> Iterator[Watch]:
         """Fail the test in which something leaks."""
-        self.watch.own_clients = "simulator" in request.node.path.parts
+        self.watch.own_clients = any("simulator" in part for part in request.node.path.parts[-2:])
         yield self.watch
         leaks = self.watch.take()
         assert not leaks, "\n".join(["leaked:", *leaks])
