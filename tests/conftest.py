@@ -9,6 +9,8 @@ import pytest
 
 import gcmedia
 
+from . import canary
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to test another copy of gcmedia than the one that was meant."""
@@ -16,6 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
     found = Path(gcmedia.__file__).resolve()
     if expected and not found.is_relative_to(Path(expected).resolve()):
         raise pytest.UsageError(f"gcmedia was imported from {found.parent}, not from under {expected}")
+    canary.install(config)
 
 
 @pytest.fixture(params=["asyncio", "trio"])

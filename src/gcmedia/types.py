@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 __all__ = ["CpuFeatures", "Hole", "MediaFormat", "SequenceStats", "Stats", "Transcript"]
@@ -55,7 +55,7 @@ class Transcript:
     Attributes
     ----------
     text : str
-        What was said.
+        What was said; in no repr, so that none gets into a log by accident.
     confidence : float
         0 to 1; 0 when the server gave none.
     position : int
@@ -68,7 +68,7 @@ class Transcript:
         Media time as the server sent it, in its own ticks.
     """
 
-    text: str
+    text: str = field(repr=False)
     confidence: float
     position: int
     n_samples: int = 0

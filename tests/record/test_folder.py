@@ -67,8 +67,7 @@ def record_call(path: Path, **options: object) -> CallFolder:
         clean=True,
         region="euw2",
         clock=lambda: 1_795_000_000.0,
-        audit_policy=AuditPolicy(consent=True, purpose="quality"),
-        **options,  # type: ignore[arg-type]
+        **{"audit_policy": AuditPolicy(consent=True, purpose="quality"), **options},  # type: ignore[arg-type]
     )
     folder.event("subscribed", 0, attempts=1)
     for index in range(100):
@@ -129,7 +128,7 @@ def test_a_folder_holds_the_whole_call(tmp_path: Path) -> None:
 
 
 def test_the_audit_trail_tells_the_session(tmp_path: Path) -> None:
-    record_call(tmp_path, audit_every_s=0.5)
+    record_call(tmp_path, audit_policy=AuditPolicy(consent=True, purpose="quality", summary_s=0.5))
     lines = read_jsonl(tmp_path / "audit.jsonl")
     assert verify_audit(tmp_path / "audit.jsonl") == len(lines)
     actions = [line["action"] for line in lines]
@@ -141,7 +140,8 @@ def test_the_audit_trail_tells_the_session(tmp_path: Path) -> None:
 
 
 def test_every_frame_is_audited_when_asked(tmp_path: Path) -> None:
-    with CallFolder(tmp_path, MONO, conversation_id="c", clean=False, audit_frames=True) as folder:
+    policy = AuditPolicy(every_frame=True)
+    with CallFolder(tmp_path, MONO, conversation_id="c", clean=False, audit_policy=policy) as folder:
         for index in range(5):
             folder.frame(frame(0, index * 160, silent=index == 3), index * 0.02)
     captured = [line for line in read_jsonl(tmp_path / "audit.jsonl") if line["action"] == "media_capture"]
@@ -340,8 +340,8 @@ def test_a_read_only_place_fails_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         CallFolder(tmp_path / "file" / "call", MONO, conversation_id="c", clean=False)
-    with pytest.raises(ConfigError, match="audit_every_s"):
-        CallFolder(tmp_path, MONO, conversation_id="c", clean=False, audit_every_s=0.0)
+    with pytest.raises(ConfigError, match="summary_s"):
+        AuditPolicy(summary_s=0.0)
 
 
 def test_flush_brings_everything_to_disk(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Lookup:
         for attempt in range(ATTEMPTS):
             wait: float | None = WAIT_S * 2**attempt
             try:
-                response = await self._http.request(
+                response = await self._http.exchange(
                     "GET",
                     f"{self._api_url}/api/v2/conversations/{quote(interaction_id, safe='')}",
                     auth=BearerAuth(self._tokens),
@@ -68,12 +68,12 @@ class Lookup:
             except TransportError as error:
                 detail = str(error)
             else:
-                if response.status_code == 200:
-                    return self._judge(response.content, response.headers.get("Date"))
-                if response.status_code == 404:
+                if response.status == 200:
+                    return self._judge(response.body, response.headers.get("Date"))
+                if response.status == 404:
                     return Availability("notFound")
-                detail = f"the look-up was answered with {response.status_code}"
-                if response.status_code != 429 and response.status_code < 500:
+                detail = f"the look-up was answered with {response.status}"
+                if response.status != 429 and response.status < 500:
                     break
                 asked = retry_after_of(response.headers, self._clock.wall())
                 wait = max(wait or 0.0, asked or 0.0)

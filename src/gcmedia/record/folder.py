@@ -111,11 +111,8 @@ class CallFolder:
     clock : callable
         Wall time in seconds since 1970, for annotations.
     audit_policy : AuditPolicy, optional
-        From which the audit computes compliance; say here whether there is consent, and the purpose.
-    audit_every_s : float
-        Seconds of media between ``media_capture`` records.
-    audit_frames : bool
-        Whether every frame gets its own.
+        From which the audit computes compliance; say here whether there is consent, the purpose, and how often media
+        is recorded.
     overwrite : bool
         Whether a call that the folder holds is removed; files that are not ours stay.
 
@@ -137,12 +134,8 @@ class CallFolder:
         region: str = "",
         clock: Callable[[], float] = time.time,
         audit_policy: AuditPolicy | None = None,
-        audit_every_s: float = 10.0,
-        audit_frames: bool = False,
         overwrite: bool = False,
     ) -> None:
-        if not audit_every_s > 0:
-            raise ConfigError(f"audit_every_s is {audit_every_s} s, not above 0")
         self.path = Path(path)
         self.format = format
         self._clock = clock
@@ -154,8 +147,9 @@ class CallFolder:
         self.frames_overlapping = 0
         self.frames_refused = 0
         self._levels = [float("-inf")] * len(format.channels)
-        self._audit_every = round(audit_every_s * format.sample_rate)
-        self._audit_frames = audit_frames
+        audit_policy = audit_policy or AuditPolicy()
+        self._audit_every = round(audit_policy.summary_s * format.sample_rate)
+        self._audit_frames = audit_policy.every_frame
         self._audited_to = 0
         self._period = _Period()
 

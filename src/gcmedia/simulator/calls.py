@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -44,7 +44,7 @@ class Utterance:
     """
 
     channel: str
-    text: str
+    text: str = field(repr=False)
     start_ms: float
     duration_ms: float
     confidence: float = 0.93

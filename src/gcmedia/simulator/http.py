@@ -83,11 +83,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; length, date and correlation id are added when it is sent."""
+    """An answer; length, date and correlation id are added when it is sent.  Its repr shows no content."""
 
     status: int
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     correlation_id: str = field(default_factory=lambda: str(uuid4()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ class SaidLine:
     """
 
     channel: str
-    text: str
+    text: str = field(repr=False)
     start_ms: float
     duration_ms: float
     timestamp: int

@@ -10,7 +10,7 @@ import json
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil
 from random import Random
@@ -45,7 +45,7 @@ class Action:
 
     due_ms: float
     kind: str
-    message: bytes | str | None = None
+    message: bytes | str | None = field(default=None, repr=False)
     sequence_number: int | None = None
     timestamp: int | None = None
     note: str = ""
