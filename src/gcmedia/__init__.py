@@ -23,13 +23,22 @@ from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, leve
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
-from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
+from .config import (
+    CompressorConfig,
+    GateConfig,
+    JitterConfig,
+    MuteConfig,
+    PlatformMediaConfig,
+    ReconnectConfig,
+    SilenceConfig,
+)
 from .errors import (
     AmbiguousCall,
     ApiError,
     AuthError,
     CallEnded,
     ConfigError,
+    Conflict,
     ConnectionLost,
     Forbidden,
     FormatError,
@@ -41,6 +50,7 @@ from .errors import (
     MissingCredentials,
     MuteError,
     NoActiveCall,
+    NotFound,
     PacketError,
     ProtocolError,
     RateLimited,
@@ -48,7 +58,10 @@ from .errors import (
     RemoteProtocolError,
     RetryExhausted,
     StateError,
+    StreamNotFound,
+    TooManyRequests,
     TransportError,
+    UserContextRequired,
 )
 from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcript
 
@@ -79,6 +92,7 @@ __all__ = [
     "CompressorConfig",
     "Concealer",
     "ConfigError",
+    "Conflict",
     "ConnectionLost",
     "CpuFeatures",
     "Credentials",
@@ -98,8 +112,10 @@ __all__ = [
     "MediaError",
     "MediaFormat",
     "MissingCredentials",
+    "MuteConfig",
     "MuteError",
     "NoActiveCall",
+    "NotFound",
     "Packet",
     "PacketError",
     "PlatformMediaConfig",
@@ -119,9 +135,12 @@ __all__ = [
     "SpectralGate",
     "StateError",
     "Stats",
+    "StreamNotFound",
     "TokenProvider",
+    "TooManyRequests",
     "Transcript",
     "TransportError",
+    "UserContextRequired",
     "Verdict",
     "alaw_decode",
     "alaw_encode",
