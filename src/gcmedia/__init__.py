@@ -26,11 +26,13 @@ from ._core.silence import SilenceDetector
 from .config import (
     CompressorConfig,
     GateConfig,
+    InteractiveSessionsConfig,
     JitterConfig,
     MuteConfig,
     PlatformMediaConfig,
     ReconnectConfig,
     SilenceConfig,
+    WebchatEdgeConfig,
 )
 from .errors import (
     AmbiguousCall,
@@ -68,15 +70,21 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .regions import Region, resolve_region
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
+    "AudioControl": "mute",
     "Capture": "capture",
     "Credentials": "auth",
     "Region": "regions",
+    "MuteControl": "mute",
+    "MuteResult": "mute",
+    "MuteState": "mute",
     "TokenProvider": "auth",
     "capture": "capture",
+    "open_mute": "mute",
     "resolve_region": "regions",
 }
 
@@ -85,6 +93,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AmbiguousCall",
     "ApiError",
+    "AudioControl",
     "AuthError",
     "CallEnded",
     "Capture",
@@ -104,6 +113,7 @@ __all__ = [
     "HandshakeError",
     "Header",
     "Hole",
+    "InteractiveSessionsConfig",
     "InvalidAudioStateError",
     "JitterBuffer",
     "JitterConfig",
@@ -113,7 +123,10 @@ __all__ = [
     "MediaFormat",
     "MissingCredentials",
     "MuteConfig",
+    "MuteControl",
     "MuteError",
+    "MuteResult",
+    "MuteState",
     "NoActiveCall",
     "NotFound",
     "Packet",
@@ -142,6 +155,7 @@ __all__ = [
     "TransportError",
     "UserContextRequired",
     "Verdict",
+    "WebchatEdgeConfig",
     "alaw_decode",
     "alaw_encode",
     "capture",
@@ -152,6 +166,7 @@ __all__ = [
     "l16_encode",
     "level_dbov",
     "mean_abs",
+    "open_mute",
     "parse_header",
     "peak",
     "resolve_region",

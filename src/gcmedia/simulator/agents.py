@@ -137,6 +137,8 @@ class AgentLeg:
         Of the agent in the conversation; ``leg_id`` with ``-participant`` by default.
     media_type, purpose : str
         ``"voice"`` and ``"agent"`` by default.
+    started_at : float
+        Unix time at which it began; tells sessions of one user apart.
 
     Attributes
     ----------
@@ -157,6 +159,7 @@ class AgentLeg:
         participant_id: str | None = None,
         media_type: str = "voice",
         purpose: str = "agent",
+        started_at: float = 1_700_000_000.0,
     ) -> None:
         if state not in LEG_STATES:
             raise ConfigError(f"state is {state!r}, not one of {', '.join(LEG_STATES)}")
@@ -166,6 +169,7 @@ class AgentLeg:
         self.participant_id = participant_id or f"{leg_id}-participant"
         self.media_type = media_type
         self.purpose = purpose
+        self.started_at = started_at
         self.asked: deque[tuple[float, bool]] = deque(maxlen=_HISTORY)
         self.undercuts = 0
         self._history: deque[LegChange] = deque([LegChange(0.0, state, muted, "start")], maxlen=_HISTORY)

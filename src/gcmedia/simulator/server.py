@@ -20,6 +20,7 @@ from .agents import AgentLeg, Agents, MuteFaults
 from .calls import Call
 from .faults import Faults
 from .http import HttpReader, Request, RequestRefused, Response, api_error
+from .interactive_sessions import InteractiveSessions
 from .journal import HttpExchange, Journal, Truth
 from .media_messages import LAYOUTS
 from .oauth import OAuth
@@ -27,6 +28,7 @@ from .platform import Platform
 from .platform_media import PlatformMedia
 from .routes import Router, SocketRoute
 from .tokens import TokenStore
+from .webchat_edge import EDGE_ACKS, WebchatEdge
 from .websocket import WebSocket
 
 __all__ = ["Simulator", "serve_forever"]
@@ -73,6 +75,9 @@ class Simulator:
         Agents' parts of calls, to be muted; `agents` has them.
     mute_faults : MuteFaults, optional
         What goes wrong with that; nothing by default.
+    edge_acks : str
+        How the web chat edge answers commands: ``"command"``, with an event each; ``"change"``, when something
+        changed; ``"none"``.
 
     Notes
     -----
@@ -102,6 +107,7 @@ class Simulator:
         journal_limit: int = 100_000,
         legs: Iterable[AgentLeg] = (),
         mute_faults: MuteFaults | None = None,
+        edge_acks: str = "command",
     ) -> None:
         if speed is not None and not 0.0 < speed <= 10_000.0:
             raise ConfigError(f"speed is {speed}, not above 0 and at most 10000, nor None for unpaced")
@@ -110,6 +116,7 @@ class Simulator:
         for name, value, known in (
             ("layout", layout, LAYOUTS),
             ("ack", ack, ("detailed", "bare")),
+            ("edge_acks", edge_acks, EDGE_ACKS),
             ("token_in", token_in, ("any", "header", "query")),
         ):
             if value not in known:
@@ -135,7 +142,14 @@ class Simulator:
             token_in=token_in,
             write_timeout_s=write_timeout_s,
         )
-        self._router = Router([*OAuth(self._platform).routes(), *PlatformMedia(self._platform).routes()])
+        self._router = Router(
+            [
+                *OAuth(self._platform).routes(),
+                *PlatformMedia(self._platform).routes(),
+                *WebchatEdge(self._platform, edge_acks).routes(),
+                *InteractiveSessions(self._platform).routes(),
+            ]
+        )
         self._host = host
         self._port = port
         self._bound: int | None = None
@@ -190,6 +204,11 @@ class Simulator:
     def media_url(self) -> str:
         """The platform media socket."""
         return f"ws://{self._authority}/api/v2/platform/media"
+
+    @property
+    def edge_url(self) -> str:
+        """The web chat edge, without its query."""
+        return f"ws://{self._authority}/ws"
 
     @property
     def agents(self) -> Agents:
