@@ -141,6 +141,7 @@ class WebchatEdge:
         self._websocket: WebSocket | None = None
         self._token = ""  # the one in use, so that no text of the server can repeat it
         self._signed_in = False  # on this connection
+        self._ever = False  # signed in on any
         self._refused_tokens = 0  # in a row
         self.confirmed_by = self._config.confirm
         self.state = "disconnected"
@@ -195,11 +196,13 @@ class WebchatEdge:
                 raise problem
             return False
         self._refused_tokens += 1
-        if self._refused_tokens > 1 or isinstance(self._tokens, StaticToken):
+        if self._refused_tokens == 1 and not isinstance(self._tokens, StaticToken):
+            return True
+        if not self._ever or isinstance(self._tokens, StaticToken):
             if isinstance(problem, AuthError):
                 raise problem
             raise AuthError(f"the edge does not accept the token: {problem}", status=401) from problem
-        return True
+        return False
 
     async def _one_connection(self, observe: Callable[[Observation], None], ready: Callable[[], None]) -> None:
         config = self._config
@@ -229,6 +232,7 @@ class WebchatEdge:
             self._websocket = websocket
             self.state = "ready"
             self._signed_in = True
+            self._ever = True
             self._refused_tokens = 0
             ready()
             try:

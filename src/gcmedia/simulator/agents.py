@@ -187,6 +187,11 @@ class AgentLeg:
         self._draws = random.Random(f"{faults.seed}/{self.leg_id}")
 
     @property
+    def faults(self) -> MuteFaults:
+        """Those in force."""
+        return self._faults
+
+    @property
     def history(self) -> tuple[LegChange, ...]:
         """What the leg became, the last 10,000 changes in order."""
         return tuple(self._history)
@@ -249,7 +254,7 @@ class AgentLeg:
         """A client that is told of every change from now on."""
         self._watches = [one for one in self._watches if not one.closed]
         number = next(self._watch_numbers)
-        watch = LegWatch(self, self._faults, random.Random(f"{self._faults.seed}/{self.leg_id}/{number}"))
+        watch = LegWatch(self, random.Random(f"{self._faults.seed}/{self.leg_id}/{number}"))
         self._watches.append(watch)
         return watch
 
@@ -295,17 +300,16 @@ class AgentLeg:
 class LegWatch:
     """What one client is told of a leg: late, twice, out of order or not at all, as the faults have it."""
 
-    def __init__(self, leg: AgentLeg, faults: MuteFaults, draws: random.Random) -> None:
+    def __init__(self, leg: AgentLeg, draws: random.Random) -> None:
         self.leg = leg
         self.closed = False
-        self._faults = faults
         self._draws = draws
         self._due: list[tuple[float, int, LegChange]] = []
         self._numbers = count()
 
     def hear(self, change: LegChange) -> None:
         """Take note of a change."""
-        faults, draws = self._faults, self._draws
+        faults, draws = self.leg.faults, self._draws
         if self.closed or draws.random() < faults.event_loss:
             return
         for _ in range(1 + (draws.random() < faults.event_duplicates)):
