@@ -93,7 +93,7 @@ def test_so_has_a_confirmation_that_does_not_come(cloud: Simulator, shell: Shell
     assert "gcmedia status tells" in said
 
 
-def test_002_22_002_26_no_call_wrong_settings_and_wrong_secrets_are_told_apart(
+def test_002_22_002_23_002_26_no_call_wrong_settings_and_wrong_secrets_are_told_apart(
     cloud: Simulator, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, told, said = shell.run("mute", "--strategy", "interactive-sessions", "--user", "nobody", "--json")

@@ -8,6 +8,7 @@ from functools import partial
 import anyio
 import pytest
 
+from gcmedia.auth import TokenProvider
 from gcmedia.clock import ScaledClock
 from gcmedia.config import InteractiveSessionsConfig, MuteConfig, ReconnectConfig, WebchatEdgeConfig
 from gcmedia.errors import (
@@ -30,7 +31,7 @@ from gcmedia.mute import (
     edge_url,
     open_mute,
 )
-from gcmedia.simulator import MuteFaults
+from gcmedia.simulator import Faults, MuteFaults
 from tests.mute.conftest import AGENT, Cloud, CloudMaker, agent_leg, until
 
 pytestmark = [
@@ -253,7 +254,7 @@ async def test_a_state_before_that_is_unknown_cannot_be_given_back(cloud: CloudM
 # Subscribers
 
 
-async def test_000_30_a_subscription_ends_with_its_handle_and_is_not_doubled(
+async def test_000_02_000_30_a_subscription_ends_with_its_handle_and_is_not_doubled(
     cloud: CloudMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with cloud() as place:
@@ -303,7 +304,7 @@ async def test_events_can_be_iterated_and_a_slow_reader_loses_the_oldest(cloud: 
 # By name
 
 
-async def test_each_way_can_be_opened_by_name(cloud: CloudMaker) -> None:
+async def test_000_04_002_02_each_way_can_be_opened_by_name_with_credentials_or_a_token(cloud: CloudMaker) -> None:
     async with cloud() as place:
         for name in ("webchat-edge", "interactive-sessions"):
             async with open_mute(
@@ -315,6 +316,24 @@ async def test_each_way_can_be_opened_by_name(cloud: CloudMaker) -> None:
             "interactive-sessions", user_id=AGENT, token=await place.tokens.token(), region=place.simulator.base_url
         ) as control:
             assert not (await control.refresh()).confirmed
+
+
+async def test_000_03_002_03_a_scope_can_be_asked_for_where_a_server_wants_one(cloud: CloudMaker) -> None:
+    async with cloud() as place:
+        for scope in ("conversation:write webchat:write interaction:read", "session:write session:read"):
+            async with TokenProvider(place.credentials, scope=scope, auth_style="body") as tokens:
+                way = InteractiveSessions(place.api, AGENT)
+                async with MuteControl(way, QUICK) as control:
+                    assert await tokens.token()
+                    assert (await control.refresh()).confirmed is False
+
+
+async def test_000_10_002_06_a_token_endpoint_that_falters_is_asked_again(cloud: CloudMaker) -> None:
+    async with cloud(faults=Faults(token_refusals=(503, 429), retry_after_s=0.0)) as place:
+        async with open_mute("interactive-sessions", user_id=AGENT, credentials=place.credentials) as control:
+            assert (await control.mute()).ok
+            assert (await control.unmute()).ok
+        assert place.simulator.journal.token_requests == 3  # two refused, then one for all requests
 
 
 async def test_what_is_missing_or_does_not_fit_is_said(cloud: CloudMaker) -> None:

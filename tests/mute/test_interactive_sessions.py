@@ -184,7 +184,7 @@ async def test_002_12_002_26_no_call_is_no_active_call(cloud: CloudMaker) -> Non
             assert control.state.call_state is CallState.IDLE
 
 
-async def test_002_20_002_21_a_session_that_has_gone_is_looked_up_once_more(cloud: CloudMaker) -> None:
+async def test_002_09_002_20_002_21_a_session_that_has_gone_is_looked_up_once_more(cloud: CloudMaker) -> None:
     before, after = agent_leg("before"), agent_leg("after", state="idle")
     async with cloud(before) as place:
         way = InteractiveSessions(place.api, AGENT, InteractiveSessionsConfig(lookup_ttl_s=60.0))
@@ -240,7 +240,7 @@ async def test_000_36_a_policys_refusal_carries_its_code(cloud: CloudMaker) -> N
         assert len(place.leg.asked) == 1
 
 
-async def test_002_13_002_25_401_and_403_are_told_apart(cloud: CloudMaker) -> None:
+async def test_000_09_002_13_002_14_002_25_401_and_403_are_told_apart(cloud: CloudMaker) -> None:
     async with cloud() as place:
         async with ApiClient(place.simulator.base_url, BearerAuth(StaticToken("made-up"))) as api:
             way = InteractiveSessions(api, AGENT)
@@ -260,11 +260,27 @@ async def test_000_35_a_revoked_token_is_renewed_within_the_request(cloud: Cloud
         assert place.simulator.journal.token_requests == 2
 
 
-async def test_002_15_ids_are_encoded_into_the_path(cloud: CloudMaker) -> None:
+async def test_002_15_002_28_ids_are_opaque_and_encoded_into_the_path(cloud: CloudMaker) -> None:
     async with cloud(agent_leg("a b%c")) as place:
         async with MuteControl(InteractiveSessions(place.api, AGENT), QUICK) as control:
             assert (await control.mute()).ok
         assert place.muted
+
+
+async def test_000_17_a_state_that_is_not_known_is_unknown_and_no_error() -> None:
+    answers = {"id": "s", "muted": False, "state": "parked"}, {"id": "s", "status": "ended"}, {"id": "s"}
+
+    left = list(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=left.pop(0))
+
+    profile = InteractiveSessionsConfig(session_id="s")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        api = ApiClient("http://127.0.0.1", BearerAuth(StaticToken("t")), client=client)
+        way = InteractiveSessions(api, "", profile)
+        states = [(await way.read()).state for _ in answers]
+    assert states == [CallState.UNKNOWN, CallState.DISCONNECTED, CallState.UNKNOWN]
 
 
 async def test_002_05_no_token_is_in_an_error_or_log(cloud: CloudMaker, caplog: pytest.LogCaptureFixture) -> None:

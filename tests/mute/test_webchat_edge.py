@@ -156,10 +156,12 @@ def test_001_01_tokens_go_to_no_host_that_was_not_allowed() -> None:
 # Muting
 
 
-async def test_001_01_001_18_mute_and_unmute_confirmed_by_events(cloud: CloudMaker) -> None:
+async def test_001_01_001_05_001_18_mute_and_unmute_confirmed_by_events(cloud: CloudMaker) -> None:
     async with cloud(mute_faults=MuteFaults(effect_delay_s=(0.02, 0.05))) as place:
         way = edge(place)
+        assert way.state == "disconnected"
         async with MuteControl(way, QUICK) as control:
+            assert way.state == "ready"
             assert way.authorised
             assert await until_known(control) == MuteState(CallState.CONNECTED, False, None, True)
             assert (await control.mute()).status is MuteStatus.CONFIRMED
@@ -380,7 +382,7 @@ async def test_001_10_a_close_during_the_sign_in_is_told_with_code_and_reason() 
                 raise AssertionError("signed in")
 
 
-async def test_001_27_001_12_the_token_is_in_no_log_repr_or_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_000_16_001_27_001_12_the_token_is_in_no_log_repr_or_error(caplog: pytest.LogCaptureFixture) -> None:
     canary = "canary-" + "5e6f" * 8
     caplog.set_level(logging.DEBUG)
     refusal = json.dumps({"type": "error", "payload": {"message": f"Invalid Token {canary}"}})
