@@ -364,7 +364,7 @@ class MuteConfig:
     fresh_s: float = 2.0
     late_event_s: float = 30.0
     verify_events: bool = False
-    resync_s: float = 30.0
+    resync_s: float = 60.0
 
     def __post_init__(self) -> None:
         if not self.mutable_states:
@@ -386,8 +386,8 @@ class MuteConfig:
 
     @classmethod
     def interactive_sessions(cls) -> MuteConfig:
-        """As the published tutorial on interactive sessions has it: waits of 1, 2 and 4 s, without jitter."""
-        return cls(attempts=4, jitter_low=1.0)
+        """For a server that tells nothing by itself: read more often, and with the published waits of 1, 2 and 4 s."""
+        return cls(attempts=4, jitter_low=1.0, resync_s=30.0)
 
 
 @dataclass(frozen=True, slots=True)

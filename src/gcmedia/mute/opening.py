@@ -21,6 +21,8 @@ from .webchat_edge import WebchatEdge, edge_url
 
 P = TypeVar("P")
 
+DEFAULT_MARGIN_S = 60.0  # before its end a token is renewed
+
 __all__ = ["STRATEGIES", "MuteTarget", "default_config", "open_mute"]
 
 
@@ -184,7 +186,10 @@ async def open_mute(
             credentials = credentials or Credentials.from_env()
             if region is not None:
                 credentials = replace(credentials, region=region)
-            provider = TokenProvider(credentials, allow_custom_host=allow_custom_host, clock=clock)
+            margin = getattr(profile, "refresh_margin_s", DEFAULT_MARGIN_S)
+            provider = TokenProvider(
+                credentials, refresh_margin_s=margin, allow_custom_host=allow_custom_host, clock=clock
+            )
             tokens, hosts = await stack.enter_async_context(provider), provider.region
         target = MuteTarget(
             conversation_id=conversation_id,
