@@ -687,3 +687,84 @@ def test_000_22_000_37_002_24_published_defaults() -> None:
     assert MuteConfig(base_s=2.0).base_s == 2.0  # for a congested server
     sessions = MuteConfig.interactive_sessions()
     assert (sessions.attempts, sessions.base_s, sessions.jitter_low) == (4, 1.0, 1.0)  # waits of 1, 2 and 4 s
+
+
+# An abandoned request that may still take effect
+
+
+def abandoned() -> Bench:
+    """Unmuted as far as known, and a request to mute is about that nobody wants any more."""
+    one = bench()
+    one.ask(True)
+    one.send()
+    one.ask(False)  # supersedes it
+    return one
+
+
+def test_a_request_of_unknown_fate_is_not_taken_for_confirmed_by_what_was_so_before() -> None:
+    one = abandoned()
+    waiter = one.machine.ask(False, one.now)
+    one.send(ApiError("failed", status=503))  # was it taken?
+    one.lose()
+    one.read(False)  # so it was before all that, too
+    assert waiter not in [number for number, _ in one.machine.outcomes]
+    assert one.until(Send) == Send(False)
+    one.machine.sent(one.now)
+    one.read(False)
+    assert one.result(waiter).status is MuteStatus.CONFIRMED
+
+
+def test_a_confirmation_beside_an_abandoned_request_may_have_been_early() -> None:
+    one = abandoned()
+    waiter = one.machine.ask(False, one.now)
+    one.send()
+    one.read(False)  # perhaps before either took effect
+    assert one.result(waiter).status is MuteStatus.CONFIRMED
+    one.now += 1.0
+    one.hear(True)
+    one.read(True)  # the first did; the second may be about to
+    again = one.ask(True)
+    assert one.until(Send) == Send(True), "so it is, but not for good"
+    one.machine.sent(one.now)
+    one.read(True)
+    assert one.result(again).status is MuteStatus.CONFIRMED
+
+
+def test_an_event_of_the_state_that_was_so_already_confirms_only_with_a_read() -> None:
+    one = abandoned()
+    waiter = one.machine.ask(False, one.now)
+    one.send()
+    accepted = one.now
+    one.hear(False)
+    assert one.machine.outcomes[-1][0] != waiter
+    assert isinstance(one.until(Read), Read)
+    assert one.now == accepted, "at once, not when the patience for events is over"
+    one.machine.was_read(one.now, Observation(CallState.CONNECTED, False, "read"))
+    assert one.result(waiter).status is MuteStatus.CONFIRMED
+
+
+# Reads before attempts, and when nobody asks
+
+
+def test_000_20_where_only_reading_tells_the_call_is_read_again_before_a_later_attempt() -> None:
+    one = bench(confirmed_by="read", known=None)
+    one.read(False)
+    one.now += 10.0
+    waiter = one.ask(True)
+    one.read(False)
+    one.send(TooManyRequests("slow down", status=429, retry_after=5.0))
+    one.read(False, CallState.DISCONNECTED)  # over since
+    assert one.result(waiter).status is MuteStatus.CALL_ENDED
+    assert [event.kind for event in one.machine.events].count("retry") == 1
+
+
+def test_a_call_that_is_over_is_not_read_again_until_somebody_asks() -> None:
+    one = bench(known=None, confirmed_by="read")
+    one.until(Read)
+    one.machine.was_read(one.now, None, CallEnded("gone", status=404))
+    assert one.step() == Wait(float("inf"))
+    one.now += 100.0
+    waiter = one.ask(True)
+    one.read(True)  # he is back
+    assert one.result(waiter).status is MuteStatus.ALREADY
+    assert isinstance(one.until(Read), Read)  # and is followed again
