@@ -226,7 +226,7 @@ async def test_001_26_an_expired_token_is_renewed_without_anybody_noticing(cloud
             with anyio.fail_after(10):
                 result = await control.mute()
             assert result.status is MuteStatus.CONFIRMED
-            assert result.attempts == 2
+            assert result.attempts >= 2
         assert place.simulator.journal.token_requests == 2
 
 
@@ -245,6 +245,7 @@ async def test_001_15_streams_are_learnt_and_several_of_them_are_ambiguous(cloud
         async with MuteControl(way, QUICK) as control:
             await until(lambda: len(way.streams) == 2)
             assert way.streams == {"session-1": False, "session-2": True}
+            assert control.state.unknown, "nobody knows which of them is meant"
             with pytest.raises(AmbiguousCall, match="session-1, session-2"):
                 await control.mute()
         async with MuteControl(edge(place, WebchatEdgeConfig(stream_id="session-1")), QUICK) as control:

@@ -20,9 +20,8 @@ def _tell(conversation: str, cloud: Simulator) -> None:
     print(f"export GENESYS_REGION={cloud.base_url}")
     print(f"export GENESYS_CLIENT_ID={cloud.client_id}")
     print(f"export GENESYS_CLIENT_SECRET={cloud.client_secret}")
-    print("export AGENT_USER_ID=agent-1")
     print(f"# in another shell: gcmedia capture {conversation} --out calls")
-    print(f"# or: gcmedia mute --conversation {conversation}", flush=True)
+    print(f"# or: gcmedia mute --conversation {conversation} --user agent-1", flush=True)
 
 
 def simulate_command(

@@ -262,7 +262,8 @@ class WebchatEdge:
         said = self._read(message)
         if isinstance(said, dialect.MediaState):
             if said.microphone:
-                self._note_stream(said)
+                if self._note_stream(said):  # what was heard of the only stream so far may be another's
+                    observe(Observation(CallState.UNKNOWN, None, "lost"))
                 if self._is_ours(said.stream_id):  # the edge has no word for the call, but a stream is there
                     observe(Observation(CallState.CONNECTED, said.muted, "event"))
         elif isinstance(said, dialect.EdgeFailure):
@@ -291,23 +292,30 @@ class WebchatEdge:
             return None
         return said
 
-    def _note_stream(self, said: dialect.MediaState) -> None:
+    def _note_stream(self, said: dialect.MediaState) -> bool:
+        """Take note of a stream; returns whether it has made unclear which one is ours."""
+        clear = not self._ambiguous
         if said.stream_id is not None and (said.stream_id in self.streams or len(self.streams) < MAX_STREAMS):
             self.streams[said.stream_id] = said.muted
+        return clear and self._ambiguous
+
+    @property
+    def _ambiguous(self) -> bool:
+        return self._config.stream_id is None and len(self.streams) > 1 and "default" not in self.streams
 
     def _is_ours(self, stream_id: str | None) -> bool:
         """Whether a message is about the stream that commands go to."""
         wanted = self._config.stream_id
         if wanted is not None:
             return stream_id in (None, wanted)
-        return stream_id in (None, "default") or len(self.streams) <= 1
+        return stream_id in (None, "default") or (len(self.streams) <= 1 and "default" not in self.streams)
 
     async def request(self, muted: bool) -> None:
         """Send the command; that it was carried out, or was not, is told by an event."""
         if self._websocket is None or self.state != "ready":
             raise TransportError(f"not connected and signed in: the edge is {self.state}")
         config = self._config
-        if config.stream_id is None and len(self.streams) > 1 and "default" not in self.streams:
+        if self._ambiguous:
             names = ", ".join(sorted(self.streams))
             raise AmbiguousCall(f"the edge has {len(self.streams)} microphone streams ({names}): name one by stream_id")
         conversation = self._conversation_id if config.send_conversation_id else None
