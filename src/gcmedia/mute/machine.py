@@ -193,11 +193,6 @@ class MuteMachine:
             self._call_state in self._config.mutable_states,
         )
 
-    @property
-    def busy(self) -> bool:
-        """Whether a wish is under way, or something that was begun for one."""
-        return self._wish is not None or self._flight is not None
-
     def ask(self, muted: bool, now: float, *, confirm: bool = True) -> int:
         """Wish for a state; the outcome comes under the number returned.
 
@@ -253,7 +248,7 @@ class MuteMachine:
         """Tell all who wait that there will be nothing, and why."""
         self._failure = failure
         if self._wish is not None:
-            self._fail(self._wish, failure)
+            self._fail(self._wish, failure, _NEVER)
         self._answer_refreshers(failure)
         self._doubt = True
         self._call_state = CallState.UNKNOWN
@@ -317,7 +312,7 @@ class MuteMachine:
                 self._end(wish, MuteStatus.ALREADY, now)
                 return None
         if self._hold - now > config.max_retry_after_s:
-            self._exhausted(wish, self._hold_error)
+            self._exhausted(wish, self._hold_error, now)
             return None
         if self._must_read(wish, now, settled):
             at = max(self._next_read, self._hold, wish.send_at if wish.failures else _NEVER)
@@ -326,7 +321,7 @@ class MuteMachine:
             self._end(wish, MuteStatus.CALL_ENDED, now)
             return None
         if self._forbids():
-            self._fail(wish, self._invalid())
+            self._fail(wish, self._invalid(), now)
             return None
         at = max(wish.send_at, self._next_send, self._hold)
         return Send(wish.muted) if now >= at else Wait(at)
@@ -436,7 +431,7 @@ class MuteMachine:
                 if wish.attempts or isinstance(error, CallEnded):
                     self._end(wish, MuteStatus.CALL_ENDED, now, error)
                 else:
-                    self._fail(wish, error)
+                    self._fail(wish, error, now)
             return
         if wish is None or wish.accepted:
             if wish is not None:
@@ -498,17 +493,13 @@ class MuteMachine:
             if awaited is not None:
                 self._end(awaited, MuteStatus.CONFIRMED, now)
         elif self._doubt or (before is muted and awaited is not None):
-            self._read_soon(wish, now)
+            _read_soon(wish, now)
         elif before is not muted:
             if awaited is not None and not awaited.doubtful:
                 self._end(awaited, MuteStatus.CONFIRMED, now)
             else:
                 self._doubt = True
-                self._read_soon(wish, now)
-
-    def _read_soon(self, wish: _Wish | None, now: float) -> None:
-        if wish is not None:
-            wish.poll_at = min(wish.poll_at, now)
+                _read_soon(wish, now)
 
     # Ends
 
@@ -543,7 +534,7 @@ class MuteMachine:
         wish.send_at = now + wait
         self.events.append(MuteEvent("retry", self.state, attempt=wish.failures, wait_s=wait, reason=str(error)))
 
-    def _exhausted(self, wish: _Wish, error: GcmediaError | None, now: float | None = None) -> None:
+    def _exhausted(self, wish: _Wish, error: GcmediaError | None, now: float) -> None:
         what = "mute" if wish.muted else "unmute"
         asked = getattr(error, "retry_after", None)
         text = f"gave up after {wish.failures} failed attempts to {what}; the last problem: {error}"
@@ -564,9 +555,9 @@ class MuteMachine:
             self.outcomes.append((waiter, self._result(wish, status, asked_at, now)))
         self._drop(wish, now)
 
-    def _fail(self, wish: _Wish, error: GcmediaError, now: float | None = None) -> None:
+    def _fail(self, wish: _Wish, error: GcmediaError, now: float) -> None:
         self.outcomes += [(waiter, clone(error)) for waiter in wish.waiters]
-        self._drop(wish, self._requested_at[wish.muted] if now is None else now)
+        self._drop(wish, now)
 
     def _drop(self, wish: _Wish, now: float) -> None:
         wish.waiters.clear()
@@ -639,6 +630,11 @@ class MuteMachine:
             self._known = state.confirmed
             self.generation += external
         self.events.append(MuteEvent("state", state, external))
+
+
+def _read_soon(wish: _Wish | None, now: float) -> None:
+    if wish is not None:
+        wish.poll_at = min(wish.poll_at, now)
 
 
 def clone(error: E) -> E:
