@@ -26,11 +26,14 @@ from ._core.silence import SilenceDetector
 from .config import (
     CompressorConfig,
     GateConfig,
+    InteractiveSessionsConfig,
     JitterConfig,
     MediaStreamsConfig,
+    MuteConfig,
     PlatformMediaConfig,
     ReconnectConfig,
     SilenceConfig,
+    WebchatEdgeConfig,
 )
 from .errors import (
     AmbiguousCall,
@@ -59,6 +62,7 @@ from .errors import (
     RemoteProtocolError,
     RetryExhausted,
     StateError,
+    StreamNotFound,
     TooManyRequests,
     TooManyStreams,
     TransportError,
@@ -70,17 +74,23 @@ if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
     from .media_streams import MediaStreams, capture_streams
+    from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .regions import Region, resolve_region
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
+    "AudioControl": "mute",
     "Capture": "capture",
     "Credentials": "auth",
     "MediaStreams": "media_streams",
+    "MuteControl": "mute",
+    "MuteResult": "mute",
+    "MuteState": "mute",
     "Region": "regions",
     "TokenProvider": "auth",
     "capture": "capture",
     "capture_streams": "media_streams",
+    "open_mute": "mute",
     "resolve_region": "regions",
 }
 
@@ -89,6 +99,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AmbiguousCall",
     "ApiError",
+    "AudioControl",
     "AuthError",
     "CallEnded",
     "Capture",
@@ -108,6 +119,7 @@ __all__ = [
     "HandshakeError",
     "Header",
     "Hole",
+    "InteractiveSessionsConfig",
     "InvalidAudioStateError",
     "JitterBuffer",
     "JitterConfig",
@@ -119,7 +131,11 @@ __all__ = [
     "MediaStreams",
     "MediaStreamsConfig",
     "MissingCredentials",
+    "MuteConfig",
+    "MuteControl",
     "MuteError",
+    "MuteResult",
+    "MuteState",
     "NoActiveCall",
     "NotFound",
     "Packet",
@@ -141,6 +157,7 @@ __all__ = [
     "SpectralGate",
     "StateError",
     "Stats",
+    "StreamNotFound",
     "TokenProvider",
     "TooManyRequests",
     "TooManyStreams",
@@ -148,6 +165,7 @@ __all__ = [
     "TransportError",
     "UserContextRequired",
     "Verdict",
+    "WebchatEdgeConfig",
     "alaw_decode",
     "alaw_encode",
     "capture",
@@ -159,6 +177,7 @@ __all__ = [
     "l16_encode",
     "level_dbov",
     "mean_abs",
+    "open_mute",
     "parse_header",
     "peak",
     "resolve_region",

@@ -8,12 +8,17 @@ from .errors import ConfigError
 
 __all__ = [
     "CompressorConfig",
+    "ConversationsConfig",
     "GateConfig",
+    "InteractiveSessionsConfig",
     "JitterConfig",
     "MediaStreamsConfig",
+    "MuteConfig",
+    "NotificationsConfig",
     "PlatformMediaConfig",
     "ReconnectConfig",
     "SilenceConfig",
+    "WebchatEdgeConfig",
 ]
 
 
@@ -398,3 +403,255 @@ class MediaStreamsConfig:
             _within(f"{name}_timeout_s", getattr(self, f"{name}_timeout_s"), 0.001, 86_400.0, " s")
         _within("ping_interval_s", self.ping_interval_s, 0.001, 86_400.0, " s")
         _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationsConfig:
+    """Profile of the notification channel; the defaults are those of the platform and its own clients.
+
+    Attributes
+    ----------
+    open_timeout_s : float
+        Time for the upgrade.
+    watchdog_s : float
+        A socket on which nothing has come for so long is dead; the server's heartbeats are 30 s apart.
+    ping_interval_s : float
+        Silence after which the server is asked for a sign of life, and time between two such questions.
+    renew_after_s : float
+        A channel is renewed at this age, or at 23/24 of the life that the server gave it when that is earlier.
+    max_reuses : int
+        Reconnects to one channel before another is made.
+    handover_s : float
+        How long the old socket is still read beside the new one when the server announces its end.
+    resync_interval_s : float
+        Time between the rounds in which all consumers are asked to read the truth over REST: a channel may be open,
+        alive and yet tell nothing.
+    max_retry_after_s : float
+        A server that asks for a longer wait is not waited for.
+    max_message_octets : int
+        A longer message ends the connection.
+    """
+
+    open_timeout_s: float = 15.0
+    watchdog_s: float = 35.0
+    ping_interval_s: float = 15.0
+    renew_after_s: float = 82_800.0
+    max_reuses: int = 10
+    handover_s: float = 60.0
+    resync_interval_s: float = 300.0
+    max_retry_after_s: float = 180.0
+    max_message_octets: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        for name in ("open_timeout_s", "watchdog_s", "ping_interval_s", "handover_s", "resync_interval_s"):
+            _within(name, getattr(self, name), 0.001, 86_400.0, " s")
+        _within("renew_after_s", self.renew_after_s, 1.0, 86_000.0, " s")
+        _within("max_reuses", self.max_reuses, 0, 1000)
+        _within("max_retry_after_s", self.max_retry_after_s, 0.0, 86_400.0, " s")
+        _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")
+
+
+@dataclass(frozen=True, slots=True)
+class MuteConfig:
+    """How a state of the microphone is asked for, and how it is made sure of.
+
+    The n-th retry waits ``min(base_s * factor**(n - 1), cap_s)`` times a random share between ``jitter_low`` and 1,
+    and never less than the server asked for.
+
+    Attributes
+    ----------
+    mutable_states : tuple of str
+        States of the call that allow muting; ``("connected",)`` is the strict choice.
+    attempts : int
+        Attempts altogether, the first included.
+    base_s, factor, cap_s, jitter_low : float
+        First wait, growth, ceiling, and least random share.  ``base_s=2.0`` suits a congested server.
+    max_retry_after_s : float
+        A server that asks for a longer wait is not waited for.
+    request_timeout_s : float
+        Time for one request or read.
+    coalesce_s : float
+        How long the first of several wishes waits for others, of which the last is sent.
+    min_interval_s : float
+        Time between two requests, whatever they ask for.
+    read_interval_s : float
+        Time between two reads.
+    confirm_timeout_s : float
+        Time from the acceptance of a request to its confirmation.
+    poll_first_s, poll_factor, poll_cap_s : float
+        First gap between reads for a confirmation, growth, and ceiling.
+    event_patience_s : float
+        Time for an event to confirm before reads begin, where the server tells of changes by itself.
+    fresh_s : float
+        Where reading is possible: age up to which what the server said suffices to do nothing, or to refuse.
+    late_event_s : float
+        How late an event may be.  One that tells of a state which was there, or was asked for, so recently may be an
+        old one; it confirms nothing until a read agrees.
+    verify_events : bool
+        Let a read follow on every event that would confirm, where reading is possible.
+    resync_s : float
+        A state that nothing has been heard of for so long is read again; infinity for never.
+    """
+
+    mutable_states: tuple[str, ...] = ("connected", "ringing")
+    attempts: int = 3
+    base_s: float = 1.0
+    factor: float = 2.0
+    cap_s: float = 30.0
+    jitter_low: float = 0.5
+    max_retry_after_s: float = 180.0
+    request_timeout_s: float = 15.0
+    coalesce_s: float = 0.05
+    min_interval_s: float = 0.25
+    read_interval_s: float = 0.2
+    confirm_timeout_s: float = 5.0
+    poll_first_s: float = 0.25
+    poll_factor: float = 1.5
+    poll_cap_s: float = 2.0
+    event_patience_s: float = 1.0
+    fresh_s: float = 2.0
+    late_event_s: float = 30.0
+    verify_events: bool = False
+    resync_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.mutable_states:
+            raise ConfigError("mutable_states is empty: nothing could ever be muted")
+        for state in self.mutable_states:
+            _one_of("mutable_states", state, ("idle", "connecting", "ringing", "connected"))
+        _within("attempts", self.attempts, 1, 1000)
+        _within("base_s", self.base_s, 0.0, 3600.0, " s")
+        _within("factor", self.factor, 1.0, 10.0)
+        _within("cap_s", self.cap_s, self.base_s, 86_400.0, " s")
+        _within("jitter_low", self.jitter_low, 0.0, 1.0)
+        for name in ("max_retry_after_s", "coalesce_s", "min_interval_s", "read_interval_s", "fresh_s", "late_event_s"):
+            _within(name, getattr(self, name), 0.0, 86_400.0, " s")
+        for name in ("request_timeout_s", "confirm_timeout_s", "poll_first_s", "event_patience_s"):
+            _within(name, getattr(self, name), 0.001, 86_400.0, " s")
+        _within("poll_factor", self.poll_factor, 1.0, 10.0)
+        _within("poll_cap_s", self.poll_cap_s, self.poll_first_s, 86_400.0, " s")
+        _within("resync_s", self.resync_s, 0.1, float("inf"), " s")
+
+    @classmethod
+    def interactive_sessions(cls) -> MuteConfig:
+        """For a server that tells nothing by itself: read more often, and with the published waits of 1, 2 and 4 s."""
+        return cls(attempts=4, jitter_low=1.0, resync_s=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationsConfig:
+    """Profile of muting over the platform's own conversations.
+
+    Attributes
+    ----------
+    endpoint : str
+        ``"on_behalf"`` with client credentials; ``"self"`` with the agent's own token; ``"generic"``, the endpoint of
+        all media, of which it is not documented what it does for client credentials.
+    confirmed_by : str
+        ``"event"``: the notification of a change, over a channel that is held open.  ``"read"``: no channel.
+    policy : str or None
+        Which of several calls of the agent is meant: ``"newest"``, ``"connected"`` (the only one that is), or None for
+        an error.
+    shape : str
+        ``"flat"`` reads ``/conversations/calls/{id}``, which needs no permission; ``"nested"`` reads
+        ``/conversations/{id}``, which needs ``conversation:communication:view``.  The topics are those of the shape.
+    observers : bool
+        Whether a leg that monitors, coaches or barges in may be the one.
+    starved_after_s : float
+        A channel is taken for starved when reading has shown for so long what no event has told.
+    leg_max_age_s : float
+        A leg known for longer, without events in between, is looked up again before it is muted.
+    """
+
+    endpoint: str = "on_behalf"
+    confirmed_by: str = "event"
+    policy: str | None = None
+    shape: str = "flat"
+    observers: bool = False
+    starved_after_s: float = 10.0
+    leg_max_age_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        _one_of("endpoint", self.endpoint, ("on_behalf", "self", "generic"))
+        _one_of("confirmed_by", self.confirmed_by, ("event", "read"))
+        if self.policy is not None:
+            _one_of("policy", self.policy, ("newest", "connected"))
+        _one_of("shape", self.shape, ("flat", "nested"))
+        for name in ("starved_after_s", "leg_max_age_s"):
+            _within(name, getattr(self, name), 0.0, 3600.0, " s")
+
+
+@dataclass(frozen=True, slots=True)
+class WebchatEdgeConfig:
+    """Profile of the web chat edge WebSocket.
+
+    Attributes
+    ----------
+    stream_id : str or None
+        The stream to act on; None leaves it out, and the server takes the default one.
+    send_conversation_id : bool
+        Whether commands name the conversation, which the published ones do not.
+    confirm : str
+        ``"event"`` where the server answers with an event; ``"none"`` where it is told and forgets.
+    refresh_margin_s : float
+        How long before its end a token is renewed.
+    open_timeout_s, auth_timeout_s : float
+        Time for the upgrade, and from the token to the server's answer; then the socket is closed.
+    ping_interval_s, pong_timeout_s : float
+        Keep-alive.
+    max_message_octets : int
+        A longer message ends the connection.
+    """
+
+    stream_id: str | None = None
+    send_conversation_id: bool = False
+    confirm: str = "event"
+    refresh_margin_s: float = 60.0
+    open_timeout_s: float = 10.0
+    auth_timeout_s: float = 5.0
+    ping_interval_s: float = 30.0
+    pong_timeout_s: float = 20.0
+    max_message_octets: int = 1 << 16
+
+    def __post_init__(self) -> None:
+        if self.stream_id == "":
+            raise ConfigError("stream_id is empty; None leaves it out")
+        _one_of("confirm", self.confirm, ("event", "none"))
+        _within("refresh_margin_s", self.refresh_margin_s, 0.0, 3600.0, " s")
+        for name in ("open_timeout_s", "auth_timeout_s", "ping_interval_s", "pong_timeout_s"):
+            _within(name, getattr(self, name), 0.001, 86_400.0, " s")
+        _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")
+
+
+@dataclass(frozen=True, slots=True)
+class InteractiveSessionsConfig:
+    """Profile of interactive sessions.
+
+    Attributes
+    ----------
+    session_id : str or None
+        The session to act on; None searches for the user's.
+    policy : str or None
+        Which of several sessions is meant: ``"newest"``, ``"connected"``, or None for an error.
+    lookup_ttl_s : float
+        How long a session that was found is used without searching again.
+    search_method : str
+        ``"POST"``, as the published code has it, or ``"GET"``, as its heading says.
+    page_size : int
+        Sessions asked for, at least 2.
+    """
+
+    session_id: str | None = None
+    policy: str | None = None
+    lookup_ttl_s: float = 2.0
+    search_method: str = "POST"
+    page_size: int = 10
+
+    def __post_init__(self) -> None:
+        if self.session_id == "":
+            raise ConfigError("session_id is empty; None searches for it")
+        if self.policy is not None:
+            _one_of("policy", self.policy, ("newest", "connected"))
+        _within("lookup_ttl_s", self.lookup_ttl_s, 0.0, 3600.0, " s")
+        _one_of("search_method", self.search_method, ("POST", "GET"))
+        _within("page_size", self.page_size, 2, 100)

@@ -9,6 +9,7 @@
 ``docs/platform-media.md`` is the wire format, ``docs/media-streams.md`` that of the socket for many interactions.
 """
 
+from .agents import AgentLeg, Agents, LegChange, LegRefusal, LegWatch, MuteFaults
 from .calls import Call, Utterance
 from .faults import MALFORMED_KINDS, Disconnect, Faults, Jump, Span
 from .journal import Connection, HttpExchange, Journal, Record, SaidLine, Truth, TruthHole
@@ -17,6 +18,8 @@ from .streams_plan import StreamsPlan
 
 __all__ = [
     "MALFORMED_KINDS",
+    "AgentLeg",
+    "Agents",
     "Call",
     "Connection",
     "Disconnect",
@@ -24,6 +27,10 @@ __all__ = [
     "HttpExchange",
     "Journal",
     "Jump",
+    "LegChange",
+    "LegRefusal",
+    "LegWatch",
+    "MuteFaults",
     "Record",
     "SaidLine",
     "Simulator",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from itertools import count
 from types import TracebackType
@@ -16,9 +16,11 @@ from anyio.abc import SocketAttribute, SocketStream
 from anyio.from_thread import start_blocking_portal
 
 from ..errors import ConfigError, StateError
+from .agents import AgentLeg, Agents, MuteFaults
 from .calls import Call
 from .faults import Faults
 from .http import HttpReader, Request, RequestRefused, Response, api_error
+from .interactive_sessions import InteractiveSessions
 from .journal import HttpExchange, Journal, Truth
 from .media_messages import LAYOUTS
 from .media_streams import MediaStreamsSocket
@@ -28,6 +30,7 @@ from .platform_media import PlatformMedia
 from .routes import Router, SocketRoute
 from .streams_plan import StreamsPlan
 from .tokens import TokenStore
+from .webchat_edge import EDGE_ACKS, WebchatEdge
 from .websocket import WebSocket
 
 __all__ = ["Simulator", "serve_forever"]
@@ -43,8 +46,9 @@ class Simulator:
 
     Parameters
     ----------
-    calls : mapping of str to Call, or Call
-        What there is, by conversation id; one `Call` alone is what every id gets (10000 of them at most).
+    calls : mapping of str to Call, or Call, optional
+        What there is, by conversation id; one `Call` alone is what every id gets (10000 of them at most); none by
+        default.
     faults : Faults, optional
         What goes wrong; nothing by default.
     speed : float or None
@@ -71,6 +75,13 @@ class Simulator:
         Records kept in the journal.
     media_streams : StreamsPlan, optional
         How the media streams socket behaves.
+    legs : iterable of AgentLeg
+        Agents' parts of calls, to be muted; `agents` has them.
+    mute_faults : MuteFaults, optional
+        What goes wrong with that; nothing by default.
+    edge_acks : str
+        How the web chat edge answers commands: ``"command"``, with an event each; ``"change"``, when something
+        changed; ``"none"``.
 
     Notes
     -----
@@ -84,7 +95,7 @@ class Simulator:
 
     def __init__(
         self,
-        calls: Mapping[str, Call] | Call,
+        calls: Mapping[str, Call] | Call | None = None,
         faults: Faults | None = None,
         *,
         speed: float | None = 1.0,
@@ -99,6 +110,9 @@ class Simulator:
         write_timeout_s: float = 30.0,
         journal_limit: int = 100_000,
         media_streams: StreamsPlan | None = None,
+        legs: Iterable[AgentLeg] = (),
+        mute_faults: MuteFaults | None = None,
+        edge_acks: str = "command",
     ) -> None:
         if speed is not None and not 0.0 < speed <= 10_000.0:
             raise ConfigError(f"speed is {speed}, not above 0 and at most 10000, nor None for unpaced")
@@ -107,6 +121,7 @@ class Simulator:
         for name, value, known in (
             ("layout", layout, LAYOUTS),
             ("ack", ack, ("detailed", "bare")),
+            ("edge_acks", edge_acks, EDGE_ACKS),
             ("token_in", token_in, ("any", "header", "query")),
         ):
             if value not in known:
@@ -120,9 +135,10 @@ class Simulator:
         self.client_secret = client_secret or secrets.token_urlsafe(32)
         self.journal = Journal(journal_limit)
         self._platform = Platform(
-            calls=calls,
+            calls={} if calls is None else calls,
             faults=faults,
             tokens=TokenStore(self.client_id, self.client_secret, faults.token_lifetime_s),
+            agents=Agents(legs, mute_faults, speed),
             journal=self.journal,
             speed=speed,
             live=speed == 1.0 if live is None else live,
@@ -136,6 +152,8 @@ class Simulator:
             [
                 *OAuth(self._platform).routes(),
                 *PlatformMedia(self._platform).routes(),
+                *WebchatEdge(self._platform, edge_acks).routes(),
+                *InteractiveSessions(self._platform).routes(),
                 *MediaStreamsSocket(self._platform).routes(),
             ]
         )
@@ -198,6 +216,16 @@ class Simulator:
     def media_streams_url(self) -> str:
         """The media streams socket."""
         return f"ws://{self._authority}/api/v2/media/streams"
+
+    @property
+    def edge_url(self) -> str:
+        """The web chat edge, without its query."""
+        return f"ws://{self._authority}/ws"
+
+    @property
+    def agents(self) -> Agents:
+        """The legs that can be muted; to be changed in the event loop that the simulator runs in."""
+        return self._platform.agents
 
     @property
     def conversations(self) -> tuple[str, ...]:
