@@ -20,7 +20,7 @@ import gcmedia
 # import anything, because nothing below it imports it.
 LEVELS = (
     ("errors", "types"),
-    ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout"),
+    ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact"),
     ("auth", "transport", "record"),
     ("mute", "capture", "server"),
     ("metrics", "monitor", "report", "simulator", "cli", "demo"),
@@ -31,6 +31,7 @@ ROOT = "__init__"
 # (importer, imported): why these siblings may.
 EXCEPTIONS = {
     ("_core", "config"): "settings are checked in one place, and the core takes them as they are",
+    ("auth", "transport"): "a token is asked for over the same HTTP client as everything else",
     ("backoff", "config"): "its one setting is ReconnectConfig",
     ("cli", "metrics"): "a command starts whatever it is named after",
     ("cli", "monitor"): "a command starts whatever it is named after",

@@ -13,13 +13,17 @@
     │   └── RemoteProtocolError           the server did
     ├── AuthError                         the token endpoint refused, or a token is not accepted
     │   └── RateLimited                   429, and the time to wait is beyond what was allowed
+    ├── ApiError                          the platform's API refused a request
+    │   ├── UserContextRequired           400: only a user's own token may do this
+    │   ├── Forbidden                     403: a permission or scope is missing, or a policy forbids it
+    │   ├── NotFound                      404
+    │   ├── Conflict                      409: the state is another than the request supposed
+    │   ├── TooManyRequests               429: not before ``retry_after`` has passed
+    │   └── CallEnded                     the call, or the agent's part in it, is over
     ├── TransportError
     │   ├── HandshakeError                the server answered the WebSocket upgrade with another status
     │   ├── ConnectionLost                the connection ended; code and reason as received
     │   └── ReconnectExhausted            every attempt allowed was made
-    ├── ApiError                          the REST API refused a request; status, code and ids as received
-    │   ├── Forbidden                     403: a role, a permission or a policy is missing
-    │   └── CallEnded                     the call, or the agent's part in it, is over
     ├── MuteError                         a mute or unmute could not be done for sure
     │   ├── NoActiveCall                  the user has no call that could be muted
     │   ├── AmbiguousCall                 several would match, and no policy says which
@@ -92,8 +96,10 @@ class AuthError(GcmediaError):
         HTTP status of the answer, or None when there was none.
     error : str or None
         OAuth ``error`` (RFC 6749 section 5.2) or the platform's ``code``.
+    context_id : str or None
+        ``contextId`` of the answer.
     correlation_id : str or None
-        ``ININ-Correlation-Id`` or ``contextId`` of the answer; support asks for it.
+        ``ININ-Correlation-Id`` of the answer, else its ``contextId``; support asks for it.
     retry_after : float or None
         Seconds that the server asked to wait.
     """
@@ -104,18 +110,90 @@ class AuthError(GcmediaError):
         *,
         status: int | None = None,
         error: str | None = None,
+        context_id: str | None = None,
         correlation_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.error = error
+        self.context_id = context_id
         self.correlation_id = correlation_id
         self.retry_after = retry_after
 
 
 class RateLimited(AuthError):
     """The server asks to wait longer than the caller allowed, or as often as allowed."""
+
+
+class ApiError(GcmediaError):
+    """The platform's API answered a request with an error.
+
+    A 401 is an `AuthError` instead: the token is what is wrong then, not the request.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status of the answer.
+    code : str or None
+        The platform's ``code``, such as ``"not.found"``.
+    params : dict of str to str
+        What the platform filled into its message (``messageParams``): the permissions that are missing, for example.
+    context_id : str or None
+        ``contextId`` of the answer.
+    correlation_id : str or None
+        ``ININ-Correlation-Id`` of the answer, else its ``contextId``; support asks for it.
+    retry_after : float or None
+        Seconds that the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        params: dict[str, str] | None = None,
+        context_id: str | None = None,
+        correlation_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.params = params or {}
+        self.context_id = context_id
+        self.correlation_id = correlation_id
+        self.retry_after = retry_after
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may succeed later: 408, 429 and faults of the server but 501."""
+        return self.status in (408, 429) or (self.status >= 500 and self.status != 501)
+
+
+class UserContextRequired(ApiError):
+    """400 ``not.a.user``: client credentials have no user, and only a user's own token may do this."""
+
+
+class Forbidden(ApiError):
+    """403: a permission (client credentials) or a scope (user grants) is missing, or a policy forbids it."""
+
+
+class NotFound(ApiError):
+    """404: there is no such thing, or it has ended."""
+
+
+class Conflict(ApiError):
+    """409: the state is another than the request supposed; read it again before deciding."""
+
+
+class TooManyRequests(ApiError):
+    """429: the same again not before ``retry_after`` seconds have passed."""
+
+
+class CallEnded(ApiError):
+    """The call, or the agent's part in it, is over."""
 
 
 class TransportError(GcmediaError):
@@ -168,49 +246,6 @@ class ReconnectExhausted(TransportError):
     def __init__(self, message: str, *, attempts: int) -> None:
         super().__init__(message)
         self.attempts = attempts
-
-
-class ApiError(GcmediaError):
-    """The REST API refused a request.
-
-    Attributes
-    ----------
-    status : int
-        HTTP status of the answer.
-    code : str or None
-        The platform's ``code``, e.g. ``"not.a.user"``.
-    context_id : str or None
-        The ``contextId`` of the body.
-    correlation_id : str or None
-        ``ININ-Correlation-Id`` of the answer; support asks for it.
-    retry_after : float or None
-        Seconds that the server asked to wait.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        code: str | None = None,
-        context_id: str | None = None,
-        correlation_id: str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.context_id = context_id
-        self.correlation_id = correlation_id
-        self.retry_after = retry_after
-
-
-class Forbidden(ApiError):
-    """403: a role, a permission or a policy is missing; waiting does not change it."""
-
-
-class CallEnded(ApiError):
-    """The call, or the agent's part in it, is over."""
 
 
 class MuteError(GcmediaError):

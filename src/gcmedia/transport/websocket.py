@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,6 +15,7 @@ import anyio
 from ..backoff import retry_after_of
 from ..clock import Clock
 from ..errors import ConfigError, ConnectionLost, GcmediaError, HandshakeError, StateError, TransportError
+from ..redact import redact, repeatable
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -25,8 +25,6 @@ __all__ = ["WebSocket", "connect", "redact"]
 log = logging.getLogger(__name__)
 
 _PONG_MISSED = "keepalive ping timeout"  # the reason that websockets gives when it fails a silent connection
-_IN_QUERY = re.compile(r"((?:access_|refresh_|id_)?token|client_secret|authorization)=[^&\s\"'>]*", re.IGNORECASE)
-_IN_HEADER = re.compile(r"\b(Bearer|Basic)\s+[^\s\"',]+", re.IGNORECASE)
 
 
 class WebSocket(Protocol):
@@ -208,13 +206,13 @@ class _WebSocket:
     def _lost(self, exc: Any) -> GcmediaError:
         received, sent = exc.rcvd, exc.sent
         if received is not None and (sent is None or exc.rcvd_then_sent):
-            code, reason = received.code, _clean(received.reason, self._hidden)
+            code, reason = received.code, repeatable(received.reason, self._hidden)
             text = f"the server closed the connection with {code}{f' ({reason})' if reason else ''}"
         elif sent is not None and sent.reason == _PONG_MISSED:
             code, reason = 1006, ""
             text = f"no pong within {self._pong_timeout_s:g} s: the connection is taken for dead"
         elif sent is not None:
-            code, reason = sent.code, _clean(sent.reason, self._hidden)
+            code, reason = sent.code, repeatable(sent.reason, self._hidden)
             text = f"the connection was closed here with {code}{f' ({reason})' if reason else ''}"
         else:
             code, reason = 1006, ""
@@ -248,8 +246,8 @@ def _opening_error(exc: Exception, url: str, open_timeout_s: float, clock: Clock
         response = exc.response
         fields = dict(reversed(list(response.headers.raw_items())))
         fields = {name.title(): value for name, value in fields.items()}
-        said = _clean(_reason(response.body), hidden)
-        correlation = _clean(fields.get("Inin-Correlation-Id", ""), hidden)
+        said = repeatable(_reason(response.body), hidden)
+        correlation = repeatable(fields.get("Inin-Correlation-Id", ""), hidden)
         return HandshakeError(
             f"{where} answered the upgrade with {response.status_code}"
             f"{f': {said}' if said else ''}{f' (correlation id {correlation})' if correlation else ''}",
@@ -265,20 +263,9 @@ def _opening_error(exc: Exception, url: str, open_timeout_s: float, clock: Clock
         "ClosedResourceError",
     ):
         cause = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc
-        said = _clean(str(cause), hidden)
+        said = repeatable(str(cause), hidden)
         return TransportError(f"cannot connect to {where}: {type(cause).__name__}{f': {said}' if said else ''}")
     return exc
-
-
-def redact(text: str) -> str:
-    """Replace tokens in a URL, header or sentence: what follows ``access_token=``, ``Bearer`` and the like."""
-    return _IN_HEADER.sub(r"\1 ***", _IN_QUERY.sub(r"\1=***", text))
-
-
-def _clean(text: str, hidden: tuple[str, ...]) -> str:
-    for secret in hidden:
-        text = text.replace(secret, "***")
-    return "".join(char if char.isprintable() else " " for char in redact(text))[:200]
 
 
 def _secrets(url: str, headers: Mapping[str, str]) -> tuple[str, ...]:
