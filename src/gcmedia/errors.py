@@ -173,7 +173,7 @@ class ApiError(GcmediaError):
 
 
 class UserContextRequired(ApiError):
-    """400 ``not.a.user``: client credentials have no user, and only a user's own token may do this."""
+    """400: only a user's own token may do this, and this one is of no user (``not.a.user``) or of another."""
 
 
 class Forbidden(ApiError):
