@@ -9,6 +9,7 @@
 ``docs/platform-media.md`` is the wire format.
 """
 
+from .agents import AgentLeg, Agents, LegChange, LegRefusal, LegWatch, MuteFaults
 from .calls import Call, Utterance
 from .faults import MALFORMED_KINDS, Disconnect, Faults, Jump, Span
 from .journal import Connection, HttpExchange, Journal, Record, SaidLine, Truth, TruthHole
@@ -16,6 +17,8 @@ from .server import Simulator, serve_forever
 
 __all__ = [
     "MALFORMED_KINDS",
+    "AgentLeg",
+    "Agents",
     "Call",
     "Connection",
     "Disconnect",
@@ -23,6 +26,10 @@ __all__ = [
     "HttpExchange",
     "Journal",
     "Jump",
+    "LegChange",
+    "LegRefusal",
+    "LegWatch",
+    "MuteFaults",
     "Record",
     "SaidLine",
     "Simulator",

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .agents import Agents
 from .calls import Call
 from .faults import Faults
 from .http import Request, Response, api_error, retry_after
@@ -25,6 +26,7 @@ class Platform:
     calls: Mapping[str, Call] | Call
     faults: Faults
     tokens: TokenStore = field(repr=False)
+    agents: Agents
     journal: Journal
     speed: float | None
     live: bool

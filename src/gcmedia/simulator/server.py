@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from itertools import count
 from types import TracebackType
@@ -16,6 +16,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from anyio.from_thread import start_blocking_portal
 
 from ..errors import ConfigError, StateError
+from .agents import AgentLeg, Agents, MuteFaults
 from .calls import Call
 from .faults import Faults
 from .http import HttpReader, Request, RequestRefused, Response, api_error
@@ -41,8 +42,9 @@ class Simulator:
 
     Parameters
     ----------
-    calls : mapping of str to Call, or Call
-        What there is, by conversation id; one `Call` alone is what every id gets (10000 of them at most).
+    calls : mapping of str to Call, or Call, optional
+        What there is, by conversation id; one `Call` alone is what every id gets (10000 of them at most); none by
+        default.
     faults : Faults, optional
         What goes wrong; nothing by default.
     speed : float or None
@@ -67,6 +69,10 @@ class Simulator:
         How long a paced connection waits for a client that does not read, before it is dropped.
     journal_limit : int
         Records kept in the journal.
+    legs : iterable of AgentLeg
+        Agents' parts of calls, to be muted; `agents` has them.
+    mute_faults : MuteFaults, optional
+        What goes wrong with that; nothing by default.
 
     Notes
     -----
@@ -80,7 +86,7 @@ class Simulator:
 
     def __init__(
         self,
-        calls: Mapping[str, Call] | Call,
+        calls: Mapping[str, Call] | Call | None = None,
         faults: Faults | None = None,
         *,
         speed: float | None = 1.0,
@@ -94,6 +100,8 @@ class Simulator:
         port: int = 0,
         write_timeout_s: float = 30.0,
         journal_limit: int = 100_000,
+        legs: Iterable[AgentLeg] = (),
+        mute_faults: MuteFaults | None = None,
     ) -> None:
         if speed is not None and not 0.0 < speed <= 10_000.0:
             raise ConfigError(f"speed is {speed}, not above 0 and at most 10000, nor None for unpaced")
@@ -115,9 +123,10 @@ class Simulator:
         self.client_secret = client_secret or secrets.token_urlsafe(32)
         self.journal = Journal(journal_limit)
         self._platform = Platform(
-            calls=calls,
+            calls={} if calls is None else calls,
             faults=faults,
             tokens=TokenStore(self.client_id, self.client_secret, faults.token_lifetime_s),
+            agents=Agents(legs, mute_faults, speed),
             journal=self.journal,
             speed=speed,
             live=speed == 1.0 if live is None else live,
@@ -181,6 +190,11 @@ class Simulator:
     def media_url(self) -> str:
         """The platform media socket."""
         return f"ws://{self._authority}/api/v2/platform/media"
+
+    @property
+    def agents(self) -> Agents:
+        """The legs that can be muted; to be changed in the event loop that the simulator runs in."""
+        return self._platform.agents
 
     @property
     def conversations(self) -> tuple[str, ...]:
