@@ -22,6 +22,7 @@ LEVELS = (
     ("errors", "types"),
     ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact"),
     ("auth", "transport", "record"),
+    ("notifications",),
     ("mute", "capture", "server"),
     ("metrics", "monitor", "report", "simulator", "cli", "demo"),
     ("__main__",),

@@ -23,7 +23,15 @@ from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, leve
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
-from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
+from .config import (
+    CompressorConfig,
+    GateConfig,
+    JitterConfig,
+    NotificationsConfig,
+    PlatformMediaConfig,
+    ReconnectConfig,
+    SilenceConfig,
+)
 from .errors import (
     AmbiguousCall,
     ApiError,
@@ -59,12 +67,14 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .notifications import Notifications
     from .regions import Region, resolve_region
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "Capture": "capture",
     "Credentials": "auth",
+    "Notifications": "notifications",
     "Region": "regions",
     "TokenProvider": "auth",
     "capture": "capture",
@@ -106,6 +116,8 @@ __all__ = [
     "MuteError",
     "NoActiveCall",
     "NotFound",
+    "Notifications",
+    "NotificationsConfig",
     "Packet",
     "PacketError",
     "PlatformMediaConfig",

@@ -10,6 +10,7 @@ __all__ = [
     "CompressorConfig",
     "GateConfig",
     "JitterConfig",
+    "NotificationsConfig",
     "PlatformMediaConfig",
     "ReconnectConfig",
     "SilenceConfig",
@@ -297,4 +298,50 @@ class PlatformMediaConfig:
         for name in ("open_timeout_s", "ack_timeout_s", "idle_timeout_s", "ping_interval_s", "pong_timeout_s"):
             _within(name, getattr(self, name), 0.001, 86_400.0, " s")
         _within("metrics_period_s", self.metrics_period_s, 0.01, 86_400.0, " s")
+        _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationsConfig:
+    """Profile of the notification channel; the defaults are those of the platform and its own clients.
+
+    Attributes
+    ----------
+    open_timeout_s : float
+        Time for the upgrade.
+    watchdog_s : float
+        A socket on which nothing has come for so long is dead; the server's heartbeats are 30 s apart.
+    ping_interval_s : float
+        Silence after which the server is asked for a sign of life, and time between two such questions.
+    renew_after_s : float
+        A channel is renewed at this age, or at 23/24 of the life that the server gave it when that is earlier.
+    max_reuses : int
+        Reconnects to one channel before another is made.
+    handover_s : float
+        How long the old socket is still read beside the new one when the server announces its end.
+    resync_interval_s : float
+        Time between the rounds in which all consumers are asked to read the truth over REST: a channel may be open,
+        alive and yet tell nothing.
+    max_retry_after_s : float
+        A server that asks for a longer wait is not waited for.
+    max_message_octets : int
+        A longer message ends the connection.
+    """
+
+    open_timeout_s: float = 15.0
+    watchdog_s: float = 35.0
+    ping_interval_s: float = 15.0
+    renew_after_s: float = 82_800.0
+    max_reuses: int = 10
+    handover_s: float = 60.0
+    resync_interval_s: float = 300.0
+    max_retry_after_s: float = 180.0
+    max_message_octets: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        for name in ("open_timeout_s", "watchdog_s", "ping_interval_s", "handover_s", "resync_interval_s"):
+            _within(name, getattr(self, name), 0.001, 86_400.0, " s")
+        _within("renew_after_s", self.renew_after_s, 1.0, 86_000.0, " s")
+        _within("max_reuses", self.max_reuses, 0, 1000)
+        _within("max_retry_after_s", self.max_retry_after_s, 0.0, 86_400.0, " s")
         _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")

@@ -72,9 +72,9 @@ class SocketClosing(msgspec.Struct, frozen=True):
 
 
 class NoLongerSubscribed(msgspec.Struct, frozen=True):
-    """Another channel has taken a subscription over; ``reason`` is the server's."""
+    """Another channel has taken a subscription over; ``subject`` is what the server names, ``reason`` its own."""
 
-    topic: str
+    subject: str
     reason: str = ""
 
 
@@ -269,7 +269,7 @@ def _system(topic: str, lowered: str, body: msgspec.Raw) -> Event:
         return SocketClosing()
     reason = (_said(body).reason or "")[:100]
     if name.startswith("no_longer_subscribed"):
-        return NoLongerSubscribed(topic, reason)
+        return NoLongerSubscribed(topic[len(_SYSTEM + "no_longer_subscribed.") :], reason)
     if name.startswith("token_revoked"):
         return TokenRevoked(reason)
     return Unknown(topic[:MAX_TOPIC_CHARACTERS])
