@@ -61,7 +61,7 @@ logger = logging.getLogger("gcmedia.notifications")
 #: Topics that one channel takes.
 MAX_TOPICS = 1000
 #: Why events may be missing, see `Gap`.
-GAP_CAUSES = ("lost", "reconnected", "handover", "resync", "taken", "overflow")
+GAP_CAUSES = ("lost", "reconnected", "handover", "resync", "overflow", "taken", "refused")
 
 BACKOFF = ReconnectConfig(attempts=20, base_s=2.0, factor=2.0, cap_s=90.0)
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -79,7 +79,8 @@ class Gap:
         ``"lost"``: there is no connection, nothing is known until the next gap.  ``"reconnected"``, ``"handover"``
         (from a socket that was about to close), ``"overflow"`` (this consumer's queue was full): read the truth
         now.  ``"resync"``: nothing is known to be missing, but read it anyway, and call `Notifications.missed` if it
-        is not what the events said.  ``"taken"``: another channel gets the events of this topic now.
+        is not what the events said.  ``"taken"``: another channel gets the events of this topic now; they are asked
+        for again with the next resync.  ``"refused"``: the server does not let this token have the topic.
     """
 
     cause: str
@@ -88,11 +89,12 @@ class Gap:
 class _Link:
     """One socket, from opening it to its end."""
 
-    def __init__(self, number: int, state: SocketState, overlap: Overlap | None = None, side: int = 1) -> None:
-        self.number = number
+    def __init__(self, channel: Channel, state: SocketState, now: float, overlap: Overlap | None) -> None:
+        self.channel = channel
         self.state = state
+        self.began = now
         self.overlap = overlap
-        self.side = side
+        self.side = 1
         self.scope = anyio.CancelScope()
         self.opened = anyio.Event()
         self.done = anyio.Event()
@@ -166,8 +168,12 @@ class Notifications:
         self._reuses = 0
         self._renew_at = 0.0
         self._link: _Link | None = None
-        self._numbers = 0
+        self._attempts = 0  # in a row
         self._replace_channel = False
+        self._hand_over_at = 0.0
+        self._taken = False
+        self._wanted = 0  # changes of the topics so far
+        self._subscribed = -1  # the last of them that the channel knows
         self._missed_at: float | None = None
         self._subscribing: anyio.Lock | None = None
         self._wake: anyio.Event | None = None
@@ -229,8 +235,8 @@ class Notifications:
             self._over = True
             logger.warning("the notification channel is given up: %s", self._failure)
             self._finish(self._failure)
-            for link in filter(None, [self._link]):
-                link.scope.cancel()
+            if self._link is not None:
+                self._link.scope.cancel()
         finally:
             self._ready.set()
 
@@ -241,7 +247,7 @@ class Notifications:
 
     # Consumers
 
-    def listen(self, *topics: str, max_items: int = 1000, overflow: str = "drop_oldest") -> Stream[Notification | Gap]:
+    def listen(self, *topics: str, max_items: int = 1000) -> Stream[Notification | Gap]:
         """Get the events of topics from now on, with a `Gap` wherever some may be missing.
 
         Parameters
@@ -249,19 +255,14 @@ class Notifications:
         *topics : str
             Subscribed to or not; see `add`.  None means all.
         max_items : int
-            Bound of the queue.
-        overflow : str
-            ``"drop_oldest"`` or ``"drop_newest"``: what is dropped is counted, and followed by a gap of the cause
-            ``"overflow"``.
+            Bound of the queue.  Beyond it the oldest event is dropped and counted, and a `Gap` put in the queue.
 
         Returns
         -------
         Stream
             An async iterator; ``close()`` it when done.
         """
-        if overflow == "wait":
-            raise ConfigError("overflow is 'wait', but a notification socket cannot wait: its heartbeat would stop")
-        stream: Stream[Notification | Gap] = Stream("notifications", max_items, overflow)
+        stream: Stream[Notification | Gap] = Stream("notifications", max_items, "drop_oldest")
         self._consumers = [one for one in self._consumers if not one[1].closed]
         self._consumers.append((frozenset(topic.lower() for topic in topics), stream, [0]))
         if self._over:
@@ -290,15 +291,14 @@ class Notifications:
                 continue
             stream.put(event)
             if stream.dropped > dropped[0]:
-                # One gap for a run of losses: it stands last, and is dropped itself only for another.
-                stream.put(Gap("overflow"))
+                stream.put(Gap("overflow"))  # drops one more
                 dropped[0] = stream.dropped
 
     def _gap(self, cause: str, subject: str = "") -> None:
         for topics, stream, _ in self._consumers:
             if not topics or not subject or subject.lower() in topics:
                 stream.put(Gap(cause))
-        if self._on_reread is not None and cause not in ("lost", "taken") and self._tasks is not None:
+        if self._on_reread is not None and cause not in ("lost", "taken", "refused") and self._tasks is not None:
             self._tasks.start_soon(self._reread, cause)
 
     async def _reread(self, cause: str) -> None:
@@ -323,7 +323,7 @@ class Notifications:
         list of TopicState
             What became of each.  One that is refused is kept in `rejected` and asked for no more; the others are
             subscribed to all the same.  Before entering, and while there is no connection, topics are only noted and
-            taken for permitted.
+            taken for permitted; consumers of one that is refused later get a `Gap`.
 
         Raises
         ------
@@ -337,7 +337,8 @@ class Notifications:
         self._topics.update(dict.fromkeys(new))
         for topic in new:
             self.rejected.pop(topic, None)
-        if new and self._channel is not None and self.connected:
+        self._wanted += bool(new)
+        if new and self.connected:
             await self._subscribe("POST", new)
         return [self.rejected.get(topic, TopicState(topic, True)) for topic in topics]
 
@@ -346,15 +347,17 @@ class Notifications:
         gone = [topic for topic in topics if topic in self._topics]
         for topic in gone:
             del self._topics[topic]
-        if gone and self._channel is not None and self.connected:
-            await self._subscribe("PUT", list(self._topics))  # the platform knows no removal of single ones
+        self._wanted += bool(gone)
+        if gone and self.connected:
+            await self._subscribe("PUT")  # the platform knows no removal of single ones
 
-    async def _subscribe(self, method: str, topics: list[str]) -> None:
-        """Add topics, or replace all by these; either extends the life of the channel."""
-        assert self._channel is not None
+    async def _subscribe(self, method: str, topics: list[str] | None = None) -> None:
+        """Add topics, or replace all by those wanted; either extends the life of the channel."""
         assert self._subscribing is not None
         async with self._subscribing:
-            channel = self._channel
+            channel, wanted = self._channel, self._wanted
+            assert channel is not None
+            topics = list(self._topics) if topics is None else topics
             answer = await self._request(
                 method,
                 api_path("notifications", "channels", channel.id, "subscriptions"),
@@ -365,20 +368,23 @@ class Notifications:
                 states = dialect.read_subscriptions(answer.body) if answer.body.strip() else []
             except msgspec.DecodeError as error:
                 raise RemoteProtocolError(f"the answer to a subscription cannot be read: {error}") from None
+            if method == "PUT" or wanted == self._subscribed + 1:
+                self._subscribed = wanted
             for state in states:
                 if not state.permitted and state.topic in self._topics:
                     del self._topics[state.topic]
                     self.rejected[state.topic] = state
                     logger.warning("the topic %s is refused: %s", state.topic, state.reason)
+                    self._gap("refused", state.topic)
 
     # The channel
 
     async def _request(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
         return await self._api.request(method, path, body, **options)
 
-    def _veiled(self, error: Exception) -> Exception:
+    def _veiled(self, error: Exception, channel: Channel | None = None) -> Exception:
         """The same error, with nothing in its text that could open the channel."""
-        channel = self._channel
+        channel = channel or self._channel
         if channel is not None:
             text = str(error)
             for secret in (channel.connect_uri, urlsplit(channel.connect_uri).path.lstrip("/"), channel.id):
@@ -400,8 +406,9 @@ class Notifications:
         self._replace_channel = False
         self.counts["channels"] += 1
         self._set_renewal()
+        self._subscribed = -1
         if self._topics:
-            await self._subscribe("PUT", list(self._topics))
+            await self._subscribe("PUT")
 
     def _set_renewal(self) -> None:
         expires_ms = self._channel.expires_ms if self._channel is not None else None
@@ -412,7 +419,7 @@ class Notifications:
     async def _renew(self) -> None:
         """Extend the channel's life; a channel that is gone is replaced."""
         try:
-            await self._subscribe("PUT", list(self._topics))
+            await self._subscribe("PUT")
         except NotFound:
             self._replace_channel = True
             self._stir()
@@ -430,13 +437,12 @@ class Notifications:
 
     async def _stay_connected(self) -> None:
         assert self._ready is not None
-        # Whoever enters waits for the answer, so only what passes by waiting is waited for, as ever.
-        link = await self._open_persistently(None)
-        self._link = link
+        link = self._link = await self._open_persistently(None)
         self._ready.set()
         resync_at = self._clock.now() + self._config.resync_interval_s
         while True:
-            await self._next_stir(min(self._renew_at, resync_at))
+            moving = link.state.closing or self._replace_channel
+            await self._next_stir(min(self._renew_at, resync_at, self._hand_over_at if moving else resync_at))
             now = self._clock.now()
             if link.done.is_set():
                 self._gap("lost")
@@ -445,12 +451,15 @@ class Notifications:
                 self.counts["reconnects"] += 1
                 self._gap("reconnected")
                 resync_at = self._clock.now() + self._config.resync_interval_s
-            elif link.state.closing or self._replace_channel:
-                link = await self._hand_over(link)
-            elif now >= self._renew_at:
+            elif (link.state.closing or self._replace_channel) and now >= self._hand_over_at:
+                link = self._link = await self._hand_over(link)
+            elif now >= self._renew_at or (self._wanted != self._subscribed and self._topics):
                 await self._renew()
             elif now >= resync_at:
                 resync_at = now + self._config.resync_interval_s
+                if self._taken:
+                    self._taken = False
+                    await self._renew()
                 self._gap("resync")
 
     async def _next_stir(self, at: float) -> None:
@@ -466,8 +475,13 @@ class Notifications:
 
     async def _open_persistently(self, lost: _Link | None) -> _Link:
         """Connect, as often as the policy allows; raises what waiting does not mend."""
-        attempts = 0 if lost is None or lost.heard else 1
         refused = 0
+        if lost is not None:
+            lived = self._clock.now() - lost.began
+            if lost.heard and lived >= self._reconnect_config.base_s:
+                self._attempts = 0
+            else:  # a server that accepts and hangs up at once is not asked again at once
+                await self._wait(lost.problem or ConnectionLost("the socket ended"))
         while True:
             try:
                 return await self._open()
@@ -483,16 +497,20 @@ class Notifications:
                 continue
             if isinstance(problem, RemoteProtocolError) or (status is not None and status not in _TRANSIENT):
                 raise problem
-            asked = getattr(problem, "retry_after", None)
-            if attempts >= self._reconnect_config.attempts or (asked or 0.0) > self._config.max_retry_after_s:
-                raise ReconnectExhausted(
-                    f"gave up the notification channel after {attempts} attempts in a row; the last problem: {problem}",
-                    attempts=attempts,
-                ) from problem
-            wait = delay(self._reconnect_config, attempts, self._rng, asked)
-            attempts += 1
-            logger.info("connecting to notifications failed (%s); once more in %.1f s", problem, wait)
-            await self._clock.sleep(wait)
+            await self._wait(problem)
+
+    async def _wait(self, problem: Exception) -> None:
+        """Wait before another attempt; raises when there have been enough."""
+        asked = getattr(problem, "retry_after", None)
+        if self._attempts >= self._reconnect_config.attempts or (asked or 0.0) > self._config.max_retry_after_s:
+            raise ReconnectExhausted(
+                f"gave up the notification channel after {self._attempts} attempts in a row; the last: {problem}",
+                attempts=self._attempts,
+            ) from problem
+        wait = delay(self._reconnect_config, self._attempts, self._rng, asked)
+        self._attempts += 1
+        logger.info("connecting to notifications failed (%s); once more in %.1f s", problem, wait)
+        await self._clock.sleep(wait)
 
     async def _open(self, overlap: Overlap | None = None) -> _Link:
         """Open a socket: to the channel in hand if it still is one, else to a new one."""
@@ -507,14 +525,17 @@ class Notifications:
                     self._replace_channel = True
         if self._channel is None or self._replace_channel:
             await self._new_channel()
+        elif self._wanted != self._subscribed:
+            await self._subscribe("PUT")
         return await self._connect(overlap)
 
     async def _connect(self, overlap: Overlap | None) -> _Link:
         assert self._tasks is not None
         config = self._config
-        self._numbers += 1
-        state = SocketState(self._clock.now(), watchdog_s=config.watchdog_s, ping_interval_s=config.ping_interval_s)
-        link = _Link(self._numbers, state, overlap)
+        assert self._channel is not None
+        now = self._clock.now()
+        state = SocketState(now, watchdog_s=config.watchdog_s, ping_interval_s=config.ping_interval_s)
+        link = _Link(self._channel, state, now, overlap)
         self._tasks.start_soon(self._hold, link)
         try:
             await link.opened.wait()
@@ -528,21 +549,17 @@ class Notifications:
 
     async def _hold(self, link: _Link) -> None:
         """Have one socket from opening to end; never raises."""
-        assert self._channel is not None
         config = self._config
         try:
             with link.scope:
                 async with connect(
-                    self._channel.connect_uri,
+                    link.channel.connect_uri,
                     clock=self._clock,
                     ping_interval_s=None,  # the channel has pings of its own, which its heartbeats make up for
                     open_timeout_s=config.open_timeout_s,
                     max_message_octets=config.max_message_octets,
                     ssl=self._ssl,
                 ) as websocket:
-                    link.state = SocketState(
-                        self._clock.now(), watchdog_s=config.watchdog_s, ping_interval_s=config.ping_interval_s
-                    )
                     link.live = True
                     link.opened.set()
                     async with anyio.create_task_group() as tasks:
@@ -551,12 +568,12 @@ class Notifications:
                             while True:
                                 self._take(link, await websocket.receive())
                         except ConnectionLost as error:
-                            link.problem = error
+                            link.problem = self._veiled(error, link.channel)
                         tasks.cancel_scope.cancel()
-        except Exception as error:
-            link.problem = self._veiled(error) if isinstance(error, _PROBLEMS) else TransportError(type(error).__name__)
-            if isinstance(error, ConfigError):
-                link.problem = RemoteProtocolError("the server names a notification socket that cannot be used")
+        except _PROBLEMS as error:
+            link.problem = self._veiled(error, link.channel)
+        except ConfigError:
+            link.problem = RemoteProtocolError("the server names a notification socket that cannot be used")
         finally:
             if link.problem is None:
                 link.problem = ConnectionLost("the notification socket was closed here")
@@ -605,9 +622,11 @@ class Notifications:
                 known = {topic.lower(): topic for topic in self._topics}
                 subject = known.get(event.subject.lower(), "")
                 logger.warning("another channel gets the events of %s", subject or "these topics")
+                self._taken = True
                 self._gap("taken", subject)
             case dialect.Malformed():
-                logger.warning("a notification cannot be read: %s", event.reason)
+                if str(self.counts["malformed"]).strip("0") == "1":  # 1, 10, 100, ...
+                    logger.warning("%d notifications cannot be read: %s", self.counts["malformed"], event.reason)
             case _:
                 pass
 
@@ -622,11 +641,14 @@ class Notifications:
         except _PROBLEMS as error:
             self._veiled(error)
             logger.warning("handing the notification socket over failed: %s", error)
-            old.state.closing = False  # it is left to end by itself; then the usual recipe has its turn
             old.overlap = None
-            self._replace_channel = False
+            asked = getattr(error, "retry_after", None)
+            wait = max(1.0, delay(self._reconnect_config, self._attempts, self._rng, asked))
+            self._attempts += 1
+            self._hand_over_at = self._clock.now() + wait
+            self._renew_at = max(self._renew_at, self._hand_over_at)
             return old
-        self._link = link
+        self._attempts = 0
         self.counts["handovers"] += 1
         self._tasks.start_soon(self._retire, old, link, 0.0 if replacing else self._config.handover_s)
         self._gap("handover")
@@ -682,6 +704,8 @@ async def transcription(notifications: Notifications, conversation_id: str) -> A
             raise ConfigError(f"no transcripts of this conversation: {state.reason}")
         log = dialect.UtteranceLog()
         async for item in stream:
+            if isinstance(item, Gap) and item.cause == "refused":
+                raise ConfigError(f"no transcripts of this conversation: {notifications.rejected[topic].reason}")
             if isinstance(item, Notification) and isinstance(item.body, dialect.Transcription):
                 for utterance in log.add(item.body):
                     yield utterance

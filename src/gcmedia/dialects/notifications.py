@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ..types import Transcript
 from .conversations import Conversation, timestamp_ms
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Word",
     "conversation_calls_topic",
     "conversations_topic",
+    "pinned",
     "read_channel",
     "read_subscriptions",
     "receive",
@@ -604,6 +606,42 @@ def utterances(event: Transcription) -> list[Utterance]:
             )
         )
     return found
+
+
+def pinned(utterance: Utterance, origin_ms: float, sample_rate: int) -> Transcript | None:
+    """Put an utterance on a timeline of samples.
+
+    Parameters
+    ----------
+    utterance : Utterance
+        With an absolute time.
+    origin_ms : float
+        Epoch ms of the timeline's first sample.  Where the media timestamps of a capture are epoch ms too, any of its
+        transcripts tells it: ``said.server_timestamp - said.position * 1000 / sample_rate``.
+    sample_rate : int
+        Hz of the timeline.
+
+    Returns
+    -------
+    Transcript or None
+        None when the utterance has no time, or ended before the timeline began; one that began before it begins
+        with it.
+    """
+    if utterance.start_ms is None:
+        return None
+    begin = round((utterance.start_ms - origin_ms) * sample_rate / 1000)
+    end = begin + round(utterance.duration_ms * sample_rate / 1000)
+    if end < 0:
+        return None
+    position = max(0, begin)
+    return Transcript(
+        text=utterance.text,
+        confidence=utterance.confidence,
+        position=position,
+        n_samples=end - position,
+        channel=utterance.channel,
+        server_timestamp=utterance.start_ms,
+    )
 
 
 class UtteranceLog:
