@@ -17,11 +17,15 @@ from anyio.from_thread import start_blocking_portal
 
 from ..errors import ConfigError, StateError
 from .agents import AgentLeg, Agents, MuteFaults
+from .api_faults import ApiFaults
 from .calls import Call
+from .conversations import Conversations
 from .faults import Faults
+from .gate import Gate
 from .http import HttpReader, Request, RequestRefused, Response, api_error
 from .journal import HttpExchange, Journal, Truth
 from .media_messages import LAYOUTS
+from .notifications import Notifications
 from .oauth import OAuth
 from .platform import Platform
 from .platform_media import PlatformMedia
@@ -73,6 +77,15 @@ class Simulator:
         Agents' parts of calls, to be muted; `agents` has them.
     mute_faults : MuteFaults, optional
         What goes wrong with that; nothing by default.
+    api_faults : ApiFaults, optional
+        What goes wrong with the REST API and the notification channels; nothing by default.
+
+    Attributes
+    ----------
+    gate : Gate
+        What requests to the API pass; counts those that came too early.
+    notifications : Notifications
+        The notification service, to be made to fail at a moment of the caller's choice.
 
     Notes
     -----
@@ -102,6 +115,7 @@ class Simulator:
         journal_limit: int = 100_000,
         legs: Iterable[AgentLeg] = (),
         mute_faults: MuteFaults | None = None,
+        api_faults: ApiFaults | None = None,
     ) -> None:
         if speed is not None and not 0.0 < speed <= 10_000.0:
             raise ConfigError(f"speed is {speed}, not above 0 and at most 10000, nor None for unpaced")
@@ -135,7 +149,18 @@ class Simulator:
             token_in=token_in,
             write_timeout_s=write_timeout_s,
         )
-        self._router = Router([*OAuth(self._platform).routes(), *PlatformMedia(self._platform).routes()])
+        api_faults = api_faults or ApiFaults()
+        self.gate = Gate(self._platform, api_faults)
+        self.notifications = Notifications(self._platform, self.gate, api_faults)
+        self._mute_faults = mute_faults
+        self._router = Router(
+            [
+                *OAuth(self._platform).routes(),
+                *PlatformMedia(self._platform).routes(),
+                *Conversations(self._platform, self.gate).routes(),
+                *self.notifications.routes(),
+            ]
+        )
         self._host = host
         self._port = port
         self._bound: int | None = None
@@ -195,6 +220,16 @@ class Simulator:
     def agents(self) -> Agents:
         """The legs that can be muted; to be changed in the event loop that the simulator runs in."""
         return self._platform.agents
+
+    async def add_leg(self, leg: AgentLeg) -> None:
+        """Let an agent join a call, as a transfer or a consultation does."""
+        leg.order(self._mute_faults or MuteFaults())
+        self._platform.agents.legs.append(leg)
+        await self.notifications.arrived(leg)
+
+    def user_token(self, user_id: str) -> str:
+        """A token as a user's sign-in gives it; to be called in the event loop that the simulator runs in."""
+        return self._platform.tokens.issue(anyio.current_time(), user_id)
 
     @property
     def conversations(self) -> tuple[str, ...]:

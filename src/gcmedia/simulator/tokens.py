@@ -27,6 +27,7 @@ class TokenStore:
         self.lifetime_s = lifetime_s
         self._limit = limit
         self._expiries: OrderedDict[str, float] = OrderedDict()
+        self._users: dict[str, str] = {}
 
     def knows(self, client_id: str) -> bool:
         """Whether there is such a client."""
@@ -36,13 +37,24 @@ class TokenStore:
         """Whether id and secret are those of the client."""
         return self.knows(client_id) and secrets.compare_digest(client_secret.encode(), self._client_secret.encode())
 
-    def issue(self, now: float) -> str:
-        """A new token."""
+    def issue(self, now: float, user_id: str | None = None) -> str:
+        """A new token; of a user, or of client credentials, which are nobody."""
         token = secrets.token_urlsafe(48)
         self._expiries[token] = now + self.lifetime_s
+        if user_id is not None:
+            self._users[token] = user_id
         while len(self._expiries) > self._limit:
-            self._expiries.popitem(last=False)
+            self._users.pop(self._expiries.popitem(last=False)[0], None)
         return token
+
+    def user_of(self, token: str) -> str | None:
+        """The user for whom the token was issued."""
+        return self._users.get(token)
+
+    def revoke(self, token: str) -> None:
+        """A token is worth nothing from now on."""
+        self._expiries.pop(token, None)
+        self._users.pop(token, None)
 
     def accepts(self, token: str, now: float) -> bool:
         """Whether the token was issued, is not revoked and has not expired."""
@@ -52,3 +64,4 @@ class TokenStore:
     def revoke_all(self) -> None:
         """Every token issued so far is worth nothing."""
         self._expiries.clear()
+        self._users.clear()
