@@ -409,6 +409,8 @@ class Notifications:
         self._subscribed = -1
         if self._topics:
             await self._subscribe("PUT")
+        else:
+            self._subscribed = self._wanted
 
     def _set_renewal(self) -> None:
         expires_ms = self._channel.expires_ms if self._channel is not None else None

@@ -19,13 +19,16 @@ __all__ = [
     "ENDPOINTS",
     "MEANINGS",
     "AgentStatus",
+    "Busy",
     "Conversation",
     "Leg",
     "Participant",
     "PhoneCall",
+    "busy_with_calls",
+    "busy_with_sessions",
     "call_state",
     "choose_leg",
-    "conversations_of",
+    "endings",
     "explain",
     "mute_request",
     "own_calls_path",
@@ -192,6 +195,8 @@ class Leg:
         As the platform words it; `call_state` translates.
     muted, held, confined : bool or None
         None when the snapshot did not say.
+    began_ms : int or None
+        Epoch ms at which it began.
     """
 
     conversation_id: str
@@ -202,11 +207,22 @@ class Leg:
     muted: bool | None
     held: bool | None
     confined: bool | None
+    began_ms: int | None = None
 
     @property
     def ended(self) -> bool:
         """Whether it is over."""
         return self.state in _ENDED
+
+    def shows_as(self, other: Leg) -> bool:
+        """Whether the two are the same leg in the same state, as far as anyone can see or hear."""
+        return (self.participant_id, self.communication_id, call_state(self.state), self.muted, self.held) == (
+            other.participant_id,
+            other.communication_id,
+            call_state(other.state),
+            other.muted,
+            other.held,
+        ) and self.confined == other.confined
 
     @property
     def connected(self) -> bool:
@@ -218,6 +234,7 @@ def _leg(conversation: Conversation, participant: Participant) -> Leg:
     call = participant.call()
     # A participant of the nested shape may carry a state of its own, which says less than that of its call.
     subject = call if call is not None else participant
+    began = timestamp_ms(participant.start_time)
     return Leg(
         conversation_id=conversation.id,
         participant_id=participant.id or "",
@@ -227,6 +244,7 @@ def _leg(conversation: Conversation, participant: Participant) -> Leg:
         muted=subject.muted,
         held=subject.held,
         confined=subject.confined,
+        began_ms=timestamp_ms(participant.connected_time) if began is None else began,
     )
 
 
@@ -257,11 +275,8 @@ def choose_leg(conversation: Conversation, user_id: str, *, observers: bool = Fa
         if participant.observes and not observers:
             continue
         leg = _leg(conversation, participant)
-        began = timestamp_ms(participant.start_time)
-        if began is None:
-            began = timestamp_ms(participant.connected_time)
         rank = 2 if leg.connected else 0 if leg.ended else 1
-        found.append(((rank, -1 if began is None else began, position), leg))
+        found.append(((rank, -1 if leg.began_ms is None else leg.began_ms, position), leg))
     return max(found, key=lambda one: one[0])[1] if found else None
 
 
@@ -275,19 +290,62 @@ def status_path(user_id: str) -> str:
     return f"/api/v2/analytics/agents/{quote(user_id, safe='')}/status"
 
 
-def conversations_of(status: AgentStatus) -> tuple[list[str], list[str]]:
-    """The conversations of an agent's voice sessions, newest first; and the media of all sessions, to tell of.
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """What a user is busy with.
 
-    Sessions that are only being wrapped up are over as calls.
+    Attributes
+    ----------
+    calls : tuple of str
+        Conversations of his calls that have not ended, the newest first.
+    connected : tuple of str
+        Those of them that are connected.
+    media : tuple of str
+        Media of all that there is, to tell of.
     """
+
+    calls: tuple[str, ...]
+    connected: tuple[str, ...]
+    media: tuple[str, ...]
+
+
+def busy_with_sessions(status: AgentStatus) -> Busy:
+    """Tell from analytics; sessions that are only being wrapped up are over as calls."""
     began: dict[str, int] = {}
+    connected: set[str] = set()
     for session in status.sessions or []:
-        is_call = (session.media_type or "").lower() == "voice" and (session.segment_type or "").lower() != "wrapup"
-        if is_call and session.conversation_id:
-            start = timestamp_ms(session.session_start)
-            began[session.conversation_id] = max(began.get(session.conversation_id, -1), -1 if start is None else start)
-    seen = sorted({session.media_type.lower() for session in status.sessions or [] if session.media_type})
-    return sorted(began, key=lambda name: -began[name]), seen
+        segment = (session.segment_type or "").lower()
+        name = session.conversation_id
+        if (session.media_type or "").lower() != "voice" or segment == "wrapup" or not name:
+            continue
+        start = timestamp_ms(session.session_start)
+        began[name] = max(began.get(name, -1), -1 if start is None else start)
+        if segment in ("interact", "hold"):
+            connected.add(name)
+    calls = tuple(sorted(began, key=lambda name: -began[name]))
+    media = {session.media_type.lower() for session in status.sessions or [] if session.media_type}
+    return Busy(calls, tuple(name for name in calls if name in connected), tuple(sorted(media)))
+
+
+def busy_with_calls(calls: list[Conversation], user_id: str, *, observers: bool = False) -> Busy:
+    """Tell from the user's own calls."""
+    legs = [choose_leg(call, user_id, observers=observers) for call in calls]
+    alive = [leg for leg in legs if leg is not None and not leg.ended]
+    alive.sort(key=lambda leg: -1 if leg.began_ms is None else leg.began_ms, reverse=True)
+    names = tuple(leg.conversation_id for leg in alive)
+    return Busy(names, tuple(leg.conversation_id for leg in alive if leg.connected), ("voice",) if names else ())
+
+
+def endings(conversation: Conversation) -> list[tuple[str, bool]]:
+    """Each call in a snapshot, by an id of its own, and whether it is over.  What is over stays so."""
+    found = []
+    for participant in conversation.participants or []:
+        for call in participant.calls or []:
+            if call.id:
+                found.append((f"{participant.id}/{call.id}", call.ended))
+        if not participant.calls and participant.id and participant.state:
+            found.append((participant.id, participant.state.lower() in _ENDED))
+    return found
 
 
 def mute_request(endpoint: str, leg: Leg, user_id: str, muted: bool) -> tuple[str, dict[str, bool]]:

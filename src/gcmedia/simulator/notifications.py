@@ -78,6 +78,8 @@ class Notifications:
     ----------
     sockets_opened, channels_made : int
         So far.
+    tokens_seen : int
+        Sockets that came with a token in header or query, which none should.
     """
 
     def __init__(self, platform: Platform, gate: Gate, faults: ApiFaults) -> None:
@@ -89,6 +91,7 @@ class Notifications:
         self._socket_refusals = list(faults.socket_refusals)
         self.sockets_opened = 0
         self.channels_made = 0
+        self.tokens_seen = 0
 
     def routes(self) -> list[HttpRoute | SocketRoute]:
         """Where it is served."""
@@ -295,6 +298,7 @@ class Notifications:
 
     def admit(self, request: Request) -> Response | None:
         """The id of the channel is all that is asked for."""
+        self.tokens_seen += bool(request.query) or "authorization" in request.headers
         if self._socket_refusals:
             status = self._socket_refusals.pop(0)
             return self._platform.refused(status, "The socket was refused.")

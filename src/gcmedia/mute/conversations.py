@@ -1,0 +1,499 @@
+"""Muting on the real platform: a PATCH of the agent's participant, confirmed by a notification or by reading."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TypeVar
+
+import anyio
+import anyio.abc
+import msgspec
+
+from ..backoff import delay
+from ..clock import Clock
+from ..config import NotificationsConfig, ReconnectConfig
+from ..dialects import conversations as dialect
+from ..dialects.conversations import Conversation, Leg
+from ..dialects.notifications import conversation_calls_topic, conversations_topic
+from ..errors import (
+    AmbiguousCall,
+    ApiError,
+    CallEnded,
+    ConfigError,
+    Conflict,
+    Forbidden,
+    GcmediaError,
+    NoActiveCall,
+    NotFound,
+    RemoteProtocolError,
+    StateError,
+    TransportError,
+)
+from ..notifications import Gap, Notification, Notifications
+from ..transport.api import ApiClient, api_path
+from .strategy import CallState, Observation
+
+__all__ = ["CONFIRMATIONS", "SHAPES", "WHICH", "ConversationsStrategy"]
+
+T = TypeVar("T")
+logger = logging.getLogger("gcmedia.mute")
+
+#: What shows the effect of a request: the notification of it, or reading.
+CONFIRMATIONS = ("event", "read")
+#: Which of the platform's two shapes of a conversation is asked for.
+SHAPES = ("flat", "nested")
+#: Which of several calls of a user is meant: none, the only one connected, the one that began last.
+WHICH = ("only", "connected", "newest")
+
+_READS = ReconnectConfig(attempts=8, base_s=0.5, factor=2.0, cap_s=30.0)
+_MAX_ENDED = 1000  # legs known to have ended; the oldest is forgotten beyond
+_MAX_READS_IN_A_ROW = 3
+_MAX_RETRY_AFTER_S = 180.0
+_HURRY_S = 2.0
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class ConversationsStrategy:
+    """Mute one call of an agent over ``/api/v2/conversations``.
+
+    Parameters
+    ----------
+    api : ApiClient
+        The REST API of the region.
+    user_id : str, optional
+        The agent.  May be left out with ``endpoint="self"``, where the token tells.
+    conversation_id : str, optional
+        The call.  When left out, it is looked up when it is needed, and again when it has ended: by analytics, or with
+        ``endpoint="self"`` among the user's own calls.
+    endpoint : str
+        ``"on_behalf"`` with client credentials; ``"self"`` with the agent's own token; ``"generic"``, the endpoint of
+        all media, of which it is not documented what it does for client credentials.
+    confirmed_by : str
+        ``"event"``: the notification of a change, over a channel that this holds open.  ``"read"``: no channel.
+    which : str
+        Of several calls of the user: ``"only"`` refuses to guess, ``"connected"`` takes the only one connected,
+        ``"newest"`` the one that began last.
+    shape : str
+        ``"flat"`` reads ``/conversations/calls/{id}``, which needs no permission; ``"nested"`` reads
+        ``/conversations/{id}``, which needs ``conversation:communication:view``.  The topics are those of the same
+        shape.
+    observers : bool
+        Whether a leg that monitors, coaches or barges in may be the one.
+    notifications : Notifications, optional
+        A channel to share, entered; by default one is opened for the time of `run`.
+    config : NotificationsConfig, optional
+        For an own channel.
+    settle_s : float
+        Changes that nobody here asked for, or that follow each other within two seconds, are read again after so
+        long: events come out of order at times.
+    leg_max_age_s : float
+        A leg known for longer, without events in between, is looked up again before it is muted.
+    clock, rng : Clock, random.Random, optional
+        Sources of time and of the jitter.
+
+    Attributes
+    ----------
+    leg : Leg or None
+        The agent's part in the call as last seen; after a transfer away and back it is another.
+    stale_events, duplicate_events : int
+        Events that told of an earlier state than was known, and those that told nothing new.
+    """
+
+    name = "conversations"
+    readable = True
+
+    def __init__(
+        self,
+        api: ApiClient,
+        *,
+        user_id: str | None = None,
+        conversation_id: str | None = None,
+        endpoint: str = "on_behalf",
+        confirmed_by: str = "event",
+        which: str = "only",
+        shape: str = "flat",
+        observers: bool = False,
+        notifications: Notifications | None = None,
+        config: NotificationsConfig | None = None,
+        settle_s: float = 0.25,
+        leg_max_age_s: float = 2.0,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        for name, value, known in (
+            ("endpoint", endpoint, dialect.ENDPOINTS),
+            ("confirmed_by", confirmed_by, CONFIRMATIONS),
+            ("which", which, WHICH),
+            ("shape", shape, SHAPES),
+        ):
+            if value not in known:
+                raise ConfigError(f"{name} is {value!r}, not one of {', '.join(known)}")
+        if not user_id and endpoint != "self":
+            raise ConfigError(f"user_id is needed with endpoint={endpoint!r}: client credentials are no user")
+        for setting, seconds in (("settle_s", settle_s), ("leg_max_age_s", leg_max_age_s)):
+            if not 0.0 <= seconds <= 3600.0:
+                raise ConfigError(f"{setting} is {seconds} s, not in [0, 3600]")
+        self.confirmed_by = confirmed_by
+        self.leg: Leg | None = None
+        self.stale_events = 0
+        self.duplicate_events = 0
+        self._api = api
+        self._user_id = user_id or ""
+        self._given = conversation_id
+        self._conversation_id = conversation_id
+        self._endpoint = endpoint
+        self._which = which
+        self._shape = shape
+        self._observers = observers
+        self._shared = notifications
+        self._config = config
+        self._settle_s = settle_s
+        self._leg_max_age_s = leg_max_age_s
+        self._clock = clock or Clock()
+        self._rng = rng or random.Random()
+        self._observe: Callable[[Observation], None] | None = None
+        self._live = False  # events come
+        self._seen_at = float("-inf")  # when the leg was last seen, in an event or an answer
+        self._changed_at = float("-inf")
+        self._asked: bool | None = None
+        self._known: Leg | None = None  # the leg as last told of, or read; nothing while events are missing
+        self._events = 0  # about the call, taken in so far
+        self._ended: dict[str, None] = {}
+        self._reread = ""  # why the truth is to be read, or nothing
+        self._wake: anyio.Event | None = None
+
+    # The contract
+
+    async def run(self, observe: Callable[[Observation], None], ready: Callable[[], None]) -> None:
+        """Find the call and hold what is needed until cancelled; see `MuteStrategy.run`.
+
+        Raises
+        ------
+        NoActiveCall, AmbiguousCall
+            If there is no one call to mute.
+        Forbidden
+            If the token may not have the events; ``confirmed_by="read"`` does without.
+        ApiError, AuthError, TransportError
+            If the platform cannot be asked.
+        """
+        if self._observe is not None:
+            raise StateError("this strategy is running already")
+        self._observe, self._wake = observe, anyio.Event()
+        try:
+            await self._persistently(self._identify)
+            if self.confirmed_by == "read":
+                observe(await self._persistently(self.read))
+                ready()
+                await anyio.sleep_forever()
+            async with AsyncExitStack() as stack:
+                notifications = self._shared
+                if notifications is None:
+                    notifications = await stack.enter_async_context(
+                        Notifications(self._api, config=self._config, clock=self._clock, rng=self._rng)
+                    )
+                await self._follow(notifications, ready)
+        finally:
+            self._observe = None
+            self._live = False
+
+    async def request(self, muted: bool) -> None:
+        """Ask once; 202 is an acceptance, and no more.  See `MuteStrategy.request`.
+
+        A call that has ended meanwhile is looked up once more, and so is a leg after a conflict.
+
+        Raises
+        ------
+        CallEnded
+            If the call, or the agent's part in it, is over.
+        UserContextRequired, Forbidden
+            If this token may not; the message says which would.
+        NoActiveCall, AmbiguousCall
+            If there is no one call to mute.
+        """
+        leg = self.leg
+        fresh = self._live or self._clock.now() - self._seen_at <= self._leg_max_age_s
+        located = leg is None or leg.ended or not fresh
+        if located:
+            leg = await self._locate(look_up=True)
+        if leg is None:
+            raise self._nobody()
+        self._asked = muted
+        refusal = await self._patch(leg, muted)
+        if isinstance(refusal, Conflict) or (isinstance(refusal, CallEnded) and not located):
+            again = await self._locate(look_up=True)
+            if again is not None and isinstance(refusal, Conflict) and again.muted == muted:
+                return  # what the other change was about
+            if again is not None and not again.ended and (isinstance(refusal, Conflict) or again != leg):
+                refusal = await self._patch(again, muted)
+        if refusal is not None:
+            raise refusal
+
+    async def read(self) -> Observation:
+        """Ask how the leg stands; see `MuteStrategy.read`.
+
+        When an event comes in meanwhile, it cannot be said which of the two is newer, so it is read again, up to three
+        times.
+        """
+        for _ in range(_MAX_READS_IN_A_ROW):
+            events = self._events
+            leg = await self._locate()
+            if events == self._events:
+                break
+        self._known = leg
+        return _observation(leg, "read")
+
+    # Finding the leg
+
+    async def _identify(self) -> str:
+        """The user whose token it is, where none was named."""
+        if not self._user_id:
+            user = _decode(msgspec.json.decode, await self._get(api_path("users", "me")))
+            user_id = user.get("id") if isinstance(user, dict) else None
+            if not isinstance(user_id, str) or not user_id:
+                raise RemoteProtocolError("the answer to GET /api/v2/users/me names no user")
+            self._user_id = user_id
+        return self._user_id
+
+    async def _locate(self, *, look_up: bool = False) -> Leg | None:
+        """Read the call and choose the leg; with ``look_up`` find the user's next call if this one is over."""
+        await self._identify()
+        leg = None
+        if self._conversation_id is not None:
+            leg = await self._read_leg(self._conversation_id)
+        if self._conversation_id is None or (look_up and self._given is None and (leg is None or leg.ended)):
+            found = await self._look_up()
+            if found is not None and found != self._conversation_id:
+                self._conversation_id = found
+                leg = await self._read_leg(found)
+        self.leg = leg
+        self._seen_at = self._clock.now()
+        return leg
+
+    async def _read_leg(self, conversation_id: str) -> Leg | None:
+        where = ("conversations", "calls") if self._shape == "flat" else ("conversations",)
+        try:
+            conversation = _decode(dialect.read_conversation, await self._get(api_path(*where, conversation_id)))
+        except NotFound:
+            return None
+        self._remember(conversation, forget=True)
+        return dialect.choose_leg(conversation, self._user_id, observers=self._observers)
+
+    async def _look_up(self) -> str | None:
+        """The conversation in which the user has a call now; None when there is none and one was known before."""
+        if self._endpoint == "self":
+            busy = dialect.busy_with_calls(
+                _decode(dialect.read_page, await self._get(dialect.own_calls_path())),
+                self._user_id,
+                observers=self._observers,
+            )
+        else:
+            status = await self._get(dialect.status_path(self._user_id))
+            busy = dialect.busy_with_sessions(_decode(dialect.read_agent_status, status))
+        names = list(busy.calls)
+        if len(names) > 1 and self._which == "connected" and len(busy.connected) == 1:
+            names = list(busy.connected)
+        if len(names) > 1 and self._which != "newest":
+            raise AmbiguousCall(
+                f"user {self._user_id} is in {len(names)} calls ({', '.join(names[:5])}): name one by conversation_id,"
+                " or choose which='newest' or 'connected'"
+            )
+        seen = busy.media
+        if not names and self._conversation_id is None:
+            raise self._nobody(seen)
+        return names[0] if names else None
+
+    def _nobody(self, seen: tuple[str, ...] = ()) -> NoActiveCall:
+        if self._conversation_id is not None:
+            return NoActiveCall(f"user {self._user_id} has no part in conversation {self._conversation_id}")
+        busy = f"; there is: {', '.join(seen)}" if seen else ""
+        return NoActiveCall(f"user {self._user_id} is in no call{busy}")
+
+    async def _get(self, path: str) -> bytes:
+        try:
+            return (await self._api.request("GET", path)).body
+        except NotFound:
+            raise
+        except ApiError as error:
+            problem = dialect.explain(error)
+        raise problem
+
+    async def _patch(self, leg: Leg, muted: bool) -> ApiError | None:
+        """Ask; returns the refusal with what it means, None when there is none."""
+        path, body = dialect.mute_request(self._endpoint, leg, self._user_id, muted)
+        try:
+            await self._api.request("PATCH", path, body)
+        except ApiError as error:
+            return dialect.explain(error)
+        return None
+
+    async def _persistently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask until there is an answer, or an error that waiting does not mend, or enough of it."""
+        attempts = 0
+        while True:
+            try:
+                return await ask()
+            except (TransportError, ApiError) as error:
+                problem: GcmediaError = error
+            asked = getattr(problem, "retry_after", None)
+            may_pass = isinstance(problem, TransportError) or getattr(problem, "status", 0) in _TRANSIENT
+            if not may_pass or attempts >= _READS.attempts or (asked or 0.0) > _MAX_RETRY_AFTER_S:
+                raise problem
+            await self._clock.sleep(delay(_READS, attempts, self._rng, asked))
+            attempts += 1
+
+    # Events
+
+    async def _follow(self, notifications: Notifications, ready: Callable[[], None]) -> None:
+        topic = (conversation_calls_topic if self._shape == "flat" else conversations_topic)(self._user_id)
+        stream = notifications.listen(topic)
+        failure: GcmediaError | None = None
+        try:
+            (state,) = await self._persistently(lambda: notifications.add(topic))
+            if not state.permitted:
+                raise _no_events(state.reason)
+            self._live = notifications.connected
+            # Events are taken as they come, reading goes on beside: so what is read is never older than what was told.
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._reread_when_asked, notifications, ready)
+                self._ask_reread("start")
+                async for item in stream:
+                    if isinstance(item, Gap):
+                        self._bridge(item.cause, notifications, topic)
+                    elif isinstance(item, Notification) and isinstance(item.body, Conversation):
+                        self._take(item.body)
+                raise StateError("the notification channel was left while a mute still needed it")
+        except BaseExceptionGroup as group:
+            # One failure of ours at most: the rest are the cancellations that it caused.
+            failure = _only(group)
+            if failure is None:
+                raise
+        finally:
+            stream.close()
+        if failure is not None:
+            raise failure
+
+    def _bridge(self, cause: str, notifications: Notifications, topic: str) -> None:
+        """Take note that events may be missing."""
+        if cause == "refused":
+            raise _no_events(notifications.rejected[topic].reason)
+        if cause in ("lost", "taken"):
+            self._live = False
+            self._known = None
+            self._tell(Observation(CallState.UNKNOWN, None, "lost"))
+        else:
+            self._live = notifications.connected
+        if cause != "lost":
+            self._ask_reread(cause)
+
+    def _take(self, conversation: Conversation) -> None:
+        """Take an event in: a full snapshot of a conversation of this user, maybe of another one."""
+        if conversation.id != self._conversation_id:
+            return
+        if self._older(conversation):
+            self.stale_events += 1
+            self._ask_reread("settle")
+            return
+        self._events += 1
+        self._remember(conversation, forget=False)
+        leg = dialect.choose_leg(conversation, self._user_id, observers=self._observers)
+        now = self._clock.now()
+        self.leg, self._seen_at = leg, now
+        if leg is not None and self._known is not None and leg.shows_as(self._known):
+            self.duplicate_events += 1
+            return
+        before, self._known = self._known, leg
+        self._tell(_observation(leg, "event"))
+        if before is None or leg is None or leg.muted == before.muted:
+            return
+        hurried, self._changed_at = now - self._changed_at < _HURRY_S, now
+        if hurried or leg.muted != self._asked:
+            self._ask_reread("settle")
+
+    def _older(self, conversation: Conversation) -> bool:
+        """Whether a snapshot is of before what is known: somebody who left is back, or we have not come yet."""
+        ids = {participant.id for participant in conversation.participants or []}
+        if self.leg is not None and self.leg.participant_id not in ids:
+            return True
+        return any(name in self._ended and not over for name, over in dialect.endings(conversation))
+
+    def _remember(self, conversation: Conversation, *, forget: bool) -> None:
+        if forget:
+            self._ended.clear()
+        self._ended.update((name, None) for name, over in dialect.endings(conversation) if over)
+        while len(self._ended) > _MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
+
+    def _tell(self, observation: Observation) -> None:
+        if self._observe is not None:
+            self._observe(observation)
+
+    def _ask_reread(self, cause: str) -> None:
+        # What needs no pause is not to wait for what does.
+        if not self._reread or self._reread == "settle":
+            self._reread = cause
+        if self._wake is not None:
+            self._wake.set()
+
+    async def _reread_when_asked(self, notifications: Notifications, ready: Callable[[], None]) -> None:
+        while True:
+            assert self._wake is not None
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            cause, self._reread = self._reread, ""
+            if cause in ("settle", "resync"):
+                await self._clock.sleep(self._settle_s)
+            known, events = self._known, self._events
+            try:
+                observation = await self._persistently(self.read)
+            except (TransportError, ApiError) as error:
+                if cause == "start" or not (isinstance(error, TransportError) or error.status in _TRANSIENT):
+                    raise
+                logger.warning("how the call stands cannot be read (%s); it counts as unknown", error)
+                self._known = None
+                self._tell(Observation(CallState.UNKNOWN, None, "lost"))
+                await self._clock.sleep(_READS.cap_s)
+                self._ask_reread(cause)
+                continue
+            self._tell(observation)
+            if cause == "start":
+                ready()
+            leg = self.leg
+            if cause == "resync" and leg and known and not leg.shows_as(known) and events == self._events:
+                notifications.missed()
+
+
+def _observation(leg: Leg | None, source: str) -> Observation:
+    if leg is None:
+        return Observation(CallState.IDLE, None, source)
+    return Observation(CallState(dialect.call_state(leg.state)), leg.muted, source)
+
+
+def _no_events(reason: str) -> Forbidden:
+    return Forbidden(
+        f"the platform does not let this token have the events of the agent's conversations: {reason};"
+        " confirmed_by='read' does without them",
+        status=403,
+        code="notification.unauthorized.topic",
+    )
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> GcmediaError | None:
+    """The one error of ours in a group that holds nothing else."""
+    failures = group.exceptions
+    if len(failures) != 1:
+        return None
+    failure = failures[0]
+    if isinstance(failure, BaseExceptionGroup):
+        return _only(failure)
+    return failure if isinstance(failure, GcmediaError) else None
+
+
+def _decode(read: Callable[[bytes], T], body: bytes) -> T:
+    try:
+        return read(body)
+    except msgspec.DecodeError as error:
+        problem = str(error)
+    raise RemoteProtocolError(f"a conversation cannot be read: {problem}")
