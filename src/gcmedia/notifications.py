@@ -380,14 +380,18 @@ class Notifications:
     # The channel
 
     async def _request(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
-        return await self._api.request(method, path, body, **options)
+        try:
+            return await self._api.request(method, path, body, **options)
+        except _PROBLEMS as error:
+            self._veiled(error)
+            raise
 
     def _veiled(self, error: Exception, channel: Channel | None = None) -> Exception:
         """The same error, with nothing in its text that could open the channel."""
         channel = channel or self._channel
         if channel is not None:
             text = str(error)
-            for secret in (channel.connect_uri, urlsplit(channel.connect_uri).path.lstrip("/"), channel.id):
+            for secret in (channel.connect_uri, channel.id, urlsplit(channel.connect_uri).path.rpartition("/")[2]):
                 text = text.replace(secret, "***") if len(secret) > 3 else text
             error.args = (text, *error.args[1:])
         return error

@@ -77,9 +77,7 @@ def test_both_shapes_of_a_conversation_are_read() -> None:
     )
     call = {"id": "x", "state": "connected", "muted": True}
     nested = receive(
-        envelope(
-            "v2.users.u.conversations", {"id": "c", "participants": [{"id": "p", "userId": "u", "calls": [call]}]}
-        )
+        envelope("v2.users.u.conversations", {"id": "c", "participants": [{"id": "p", "userId": "u", "calls": [call]}]})
     )
     assert isinstance(flat, Notification)
     assert isinstance(flat.body, Conversation)
@@ -151,8 +149,22 @@ json_values = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ("id", "participants", "calls", "user", "userId", "muted", "state", "transcripts", "alternatives")
-                + ("words", "offsetMs", "utteranceId", "isFinal", "message", "reason", "startTime", "status")
+                [
+                    *[
+                        "id",
+                        "participants",
+                        "calls",
+                        "user",
+                        "userId",
+                        "muted",
+                        "state",
+                        "transcripts",
+                        "alternatives",
+                        "words",
+                        "offsetMs",
+                    ],
+                    *["utteranceId", "isFinal", "message", "reason", "startTime", "status"],
+                ]
             ),
             inner,
             max_size=4,
@@ -161,8 +173,15 @@ json_values = st.recursive(
     max_leaves=12,
 )
 topics = st.sampled_from(
-    ("channel.metadata", "v2.system.socket_closing", "v2.system.token_revoked.x", "v2.users.u.conversations")
-    + ("v2.users.u.conversations.calls", "v2.conversations.c.transcription", "", "x")
+    [
+        "channel.metadata",
+        "v2.system.socket_closing",
+        "v2.system.token_revoked.x",
+        "v2.users.u.conversations",
+        "v2.users.u.conversations.calls",
+        "v2.conversations.c.transcription",
+        "",
+    ]
 )
 
 
@@ -182,7 +201,9 @@ def test_json_of_any_shape_never_raises(topic: Any, body: Any, metadata: Any) ->
 
 def test_flipped_octets_never_raise() -> None:
     draws = random.Random(3)
-    original = envelope("v2.conversations.c.transcription", transcription("a"), metadata={"CorrelationId": "x"}).encode()
+    original = envelope(
+        "v2.conversations.c.transcription", transcription("a"), metadata={"CorrelationId": "x"}
+    ).encode()
     for _ in range(5000):
         octets = bytearray(original)
         for _ in range(draws.randint(1, 4)):

@@ -18,7 +18,7 @@ from .agents import AgentLeg, LegChange, LegWatch
 from .api_faults import ApiFaults
 from .conversations import snapshot
 from .gate import Caller, Gate
-from .http import Request, Response, api_error, json_response
+from .http import Request, Response, api_error, json_response, retry_after
 from .platform import Platform
 from .routes import HttpRoute, SocketRoute
 from .websocket import WebSocket, WebSocketClosed
@@ -301,7 +301,8 @@ class Notifications:
         self.tokens_seen += bool(request.query) or "authorization" in request.headers
         if self._socket_refusals:
             status = self._socket_refusals.pop(0)
-            return self._platform.refused(status, "The socket was refused.")
+            headers = retry_after(status, self._faults.retry_after_s)
+            return api_error(status, "The socket was refused.", headers=headers)
         return None if self._find(request) is not None else _gone()
 
     async def serve(self, request: Request, websocket: WebSocket) -> None:
