@@ -143,29 +143,14 @@ def test_no_repr_shows_who_called_or_what_was_said() -> None:
     assert "CANARY" not in f"{event}{event.body}{utterance}{utterance.words}"
 
 
+CONVERSATION_FIELDS = ["id", "participants", "calls", "user", "userId", "muted", "state", "startTime", "message"]
+TRANSCRIPT_FIELDS = ["transcripts", "alternatives", "words", "offsetMs", "utteranceId", "isFinal", "status", "reason"]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    *[
-                        "id",
-                        "participants",
-                        "calls",
-                        "user",
-                        "userId",
-                        "muted",
-                        "state",
-                        "transcripts",
-                        "alternatives",
-                        "words",
-                        "offsetMs",
-                    ],
-                    *["utteranceId", "isFinal", "message", "reason", "startTime", "status"],
-                ]
-            ),
+            st.sampled_from([*CONVERSATION_FIELDS, *TRANSCRIPT_FIELDS]),
             inner,
             max_size=4,
         )
