@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -679,11 +680,46 @@ def _check_topics(topics: Iterable[str]) -> None:
             raise ConfigError(f"the topic {topic[:80]!r}: {problem}")
 
 
-async def transcription(notifications: Notifications, conversation_id: str) -> AsyncIterator[Utterance]:
+class _Utterances:
+    """What a stream of transcription events says, one utterance at a time."""
+
+    def __init__(self, notifications: Notifications, topic: str, stream: Stream[Notification | Gap]) -> None:
+        self._notifications = notifications
+        self._topic = topic
+        self._stream = stream
+        self._log = dialect.UtteranceLog()
+        self._news: deque[Utterance] = deque()
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Utterance:
+        while not self._news:
+            if self._ended:
+                raise StopAsyncIteration
+            item = await anext(self._stream)
+            if isinstance(item, Gap) and item.cause == "refused":
+                raise _no_transcripts(self._notifications.rejected[self._topic])
+            if isinstance(item, Notification) and isinstance(item.body, dialect.Transcription):
+                self._news.extend(self._log.add(item.body))
+                self._ended = item.body.ended
+        return self._news.popleft()
+
+
+@asynccontextmanager
+async def transcription(notifications: Notifications, conversation_id: str) -> AsyncIterator[AsyncIterator[Utterance]]:
     """Get what is said in a conversation, with absolute times.
 
-    Ends with the transcription session, or with ``notifications``.  An utterance comes again, under the same id, when
-    its wording changes; the last final one stays.
+    ::
+
+        async with transcription(notifications, conversation_id) as said:
+            async for utterance in said:
+                print(utterance.start_ms, utterance.channel, utterance.text)
+
+    The iteration ends with the transcription session, or with ``notifications``.  An utterance comes again, under the
+    same id, when its wording changes; the last final one stays.  What was said while there was no connection is not
+    told again.
 
     Parameters
     ----------
@@ -694,8 +730,8 @@ async def transcription(notifications: Notifications, conversation_id: str) -> A
 
     Yields
     ------
-    Utterance
-        `gcmedia.dialects.notifications.pinned` puts it on the timeline of a capture.
+    async iterator of Utterance
+        `gcmedia.dialects.notifications.pinned` puts one on the timeline of a capture.
 
     Raises
     ------
@@ -707,16 +743,8 @@ async def transcription(notifications: Notifications, conversation_id: str) -> A
     try:
         (state,) = await notifications.add(topic)
         if not state.permitted:
-            raise ConfigError(f"no transcripts of this conversation: {state.reason}")
-        log = dialect.UtteranceLog()
-        async for item in stream:
-            if isinstance(item, Gap) and item.cause == "refused":
-                raise ConfigError(f"no transcripts of this conversation: {notifications.rejected[topic].reason}")
-            if isinstance(item, Notification) and isinstance(item.body, dialect.Transcription):
-                for utterance in log.add(item.body):
-                    yield utterance
-                if item.body.ended:
-                    return
+            raise _no_transcripts(state)
+        yield _Utterances(notifications, topic, stream)
     finally:
         stream.close()
         with anyio.CancelScope(shield=True), anyio.move_on_after(2.0):
@@ -724,3 +752,7 @@ async def transcription(notifications: Notifications, conversation_id: str) -> A
                 await notifications.remove(topic)
             except _PROBLEMS:
                 pass  # with the next connection it is not asked for again
+
+
+def _no_transcripts(state: TopicState) -> ConfigError:
+    return ConfigError(f"no transcripts of this conversation: {state.reason}")
