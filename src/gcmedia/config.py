@@ -10,6 +10,7 @@ __all__ = [
     "CompressorConfig",
     "GateConfig",
     "JitterConfig",
+    "MuteConfig",
     "NotificationsConfig",
     "PlatformMediaConfig",
     "ReconnectConfig",
@@ -345,3 +346,90 @@ class NotificationsConfig:
         _within("max_reuses", self.max_reuses, 0, 1000)
         _within("max_retry_after_s", self.max_retry_after_s, 0.0, 86_400.0, " s")
         _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")
+
+
+@dataclass(frozen=True, slots=True)
+class MuteConfig:
+    """How a state of the microphone is asked for, and how it is made sure of.
+
+    The n-th retry waits ``min(base_s * factor**(n - 1), cap_s)`` times a random share between ``jitter_low`` and 1,
+    and never less than the server asked for.
+
+    Attributes
+    ----------
+    mutable_states : tuple of str
+        States of the call that allow muting; ``("connected",)`` is the strict choice.
+    attempts : int
+        Attempts altogether, the first included.
+    base_s, factor, cap_s, jitter_low : float
+        First wait, growth, ceiling, and least random share.  ``base_s=2.0`` suits a congested server.
+    max_retry_after_s : float
+        A server that asks for a longer wait is not waited for.
+    request_timeout_s : float
+        Time for one request or read.
+    coalesce_s : float
+        How long the first of several wishes waits for others, of which the last is sent.
+    min_interval_s : float
+        Time between two requests, whatever they ask for.
+    read_interval_s : float
+        Time between two reads.
+    confirm_timeout_s : float
+        Time from the acceptance of a request to its confirmation.
+    poll_first_s, poll_factor, poll_cap_s : float
+        First gap between reads for a confirmation, growth, and ceiling.
+    event_patience_s : float
+        Time for an event to confirm before reads begin, where the server tells of changes by itself.
+    fresh_s : float
+        Where reading is possible: age up to which what the server said suffices to do nothing, or to refuse.
+    late_event_s : float
+        How late an event may be.  One that tells of a state which was there, or was asked for, so recently may be an
+        old one; it confirms nothing until a read agrees.
+    verify_events : bool
+        Let a read follow on every event that would confirm, where reading is possible.
+    resync_s : float
+        A state that nothing has been heard of for so long is read again; infinity for never.
+    """
+
+    mutable_states: tuple[str, ...] = ("connected", "ringing")
+    attempts: int = 3
+    base_s: float = 1.0
+    factor: float = 2.0
+    cap_s: float = 30.0
+    jitter_low: float = 0.5
+    max_retry_after_s: float = 180.0
+    request_timeout_s: float = 15.0
+    coalesce_s: float = 0.05
+    min_interval_s: float = 0.25
+    read_interval_s: float = 0.2
+    confirm_timeout_s: float = 5.0
+    poll_first_s: float = 0.25
+    poll_factor: float = 1.5
+    poll_cap_s: float = 2.0
+    event_patience_s: float = 1.0
+    fresh_s: float = 2.0
+    late_event_s: float = 30.0
+    verify_events: bool = False
+    resync_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not self.mutable_states:
+            raise ConfigError("mutable_states is empty: nothing could ever be muted")
+        for state in self.mutable_states:
+            _one_of("mutable_states", state, ("idle", "connecting", "ringing", "connected"))
+        _within("attempts", self.attempts, 1, 1000)
+        _within("base_s", self.base_s, 0.0, 3600.0, " s")
+        _within("factor", self.factor, 1.0, 10.0)
+        _within("cap_s", self.cap_s, self.base_s, 86_400.0, " s")
+        _within("jitter_low", self.jitter_low, 0.0, 1.0)
+        for name in ("max_retry_after_s", "coalesce_s", "min_interval_s", "read_interval_s", "fresh_s", "late_event_s"):
+            _within(name, getattr(self, name), 0.0, 86_400.0, " s")
+        for name in ("request_timeout_s", "confirm_timeout_s", "poll_first_s", "event_patience_s"):
+            _within(name, getattr(self, name), 0.001, 86_400.0, " s")
+        _within("poll_factor", self.poll_factor, 1.0, 10.0)
+        _within("poll_cap_s", self.poll_cap_s, self.poll_first_s, 86_400.0, " s")
+        _within("resync_s", self.resync_s, 0.1, float("inf"), " s")
+
+    @classmethod
+    def interactive_sessions(cls) -> MuteConfig:
+        """As the published tutorial on interactive sessions has it: waits of 1, 2 and 4 s, without jitter."""
+        return cls(attempts=4, jitter_low=1.0)

@@ -17,6 +17,7 @@
     │   ├── UserContextRequired           400: only a user's own token may do this
     │   ├── Forbidden                     403: a permission or scope is missing, or a policy forbids it
     │   ├── NotFound                      404
+    │   │   └── StreamNotFound            the edge knows no such audio stream
     │   ├── Conflict                      409: the state is another than the request supposed
     │   ├── TooManyRequests               429: not before ``retry_after`` has passed
     │   └── CallEnded                     the call, or the agent's part in it, is over
@@ -182,6 +183,10 @@ class Forbidden(ApiError):
 
 class NotFound(ApiError):
     """404: there is no such thing, or it has ended."""
+
+
+class StreamNotFound(NotFound):
+    """The edge knows no audio stream of that id, or none at all when no id was given: the call may be over."""
 
 
 class Conflict(ApiError):

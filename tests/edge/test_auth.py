@@ -791,13 +791,34 @@ async def test_bearer_auth_knows_when_repeating_is_no_use() -> None:
         assert len(calls) == 1
 
 
-def test_bearer_auth_does_not_send_a_request_without_a_token() -> None:
+def test_bearer_auth_serves_synchronous_clients_too(provider: Make, token_server: TokenServer) -> None:
+    seen: list[str] = []
+
+    def api(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["Authorization"])
+        return httpx.Response(200 if seen[-1] in ("Bearer a", "Bearer b") else 401)
+
+    source = provider(grant("a"), grant("x"), grant("b"), grant("y"), grant("z"))
+    with httpx.Client(transport=httpx.MockTransport(api), auth=BearerAuth(source)) as client:
+        assert client.get("https://api.example.org/x").status_code == 200
+        assert client.get("https://api.example.org/x").status_code == 200
+        assert len(token_server.requests) == 1  # cached from loop to loop
+        source.invalidate("a")
+        assert client.patch("https://api.example.org/x", json={}).status_code == 200
+        assert seen == ["Bearer a", "Bearer a", "Bearer x", "Bearer b"]
+        source.invalidate("b")
+        assert client.get("https://api.example.org/x").status_code == 401
+        assert len(token_server.requests) == 5
+
+
+@pytest.mark.anyio
+async def test_a_synchronous_client_does_not_block_an_event_loop() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200))
     with (
         httpx.Client(transport=transport, auth=BearerAuth(StaticToken("t"))) as client,
         pytest.raises(StateError, match="AsyncClient"),
     ):
-        client.get("https://api.example.org/")
+        client.get("https://api.example.org/")  # noqa: ASYNC212 -- the mistake
 
 
 def forms_of(secret: str) -> list[str]:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gcmedia.errors import ConfigError, MediaError
-from gcmedia.record import AuditLog, AuditPolicy, verify_audit
+from gcmedia.record import AuditLog, AuditPolicy, CallFolder, check_audit, verify_audit
+from gcmedia.types import MediaFormat
 
 OPEN = AuditPolicy(consent=True, purpose="quality")
 
@@ -198,3 +199,15 @@ def test_lines_that_were_lost_are_told_of(tmp_path: Path) -> None:
     assert json.loads(sink.lines[1])["lostRecords"] == 2
     (tmp_path / "a.jsonl").write_text("".join(sink.lines))
     assert verify_audit(tmp_path / "a.jsonl") == 2
+
+
+def test_003_34_the_manifest_of_a_call_tells_how_its_trail_ended(tmp_path: Path) -> None:
+    folder = CallFolder(tmp_path / "call", MediaFormat("PCMU", 8000, ("external",)), conversation_id="c-1", clean=False)
+    folder.event("paused", 0)
+    folder.close()
+    path = tmp_path / "call" / "audit.jsonl"
+    found = check_audit(path)
+    assert (found.problem, found.anchored, found.ended) == (None, "manifest", True)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert verify_audit(path) == found.lines - 1  # the chain alone cannot tell
+    assert "cut off or added at its end" in str(check_audit(path).problem)

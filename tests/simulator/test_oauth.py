@@ -122,3 +122,85 @@ async def test_the_journal_and_reprs_hold_no_secret() -> None:
         said = repr((journal.records, journal.requests, journal.connections, journal, cloud, cloud._platform))
         assert token not in said
         assert cloud.client_secret not in said
+
+
+SIGN_IN = {"response_type": "code", "client_id": "id", "redirect_uri": "https://app.example.org/back", "state": "s 1"}
+
+
+async def sign_in(cloud: Simulator, **more: str) -> dict[str, str]:
+    """What comes back to the application."""
+    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
+        answer = await client.get(f"{cloud.base_url}/oauth/authorize", params=SIGN_IN | more)
+    assert answer.status_code == 302, answer.text
+    url = httpx.URL(answer.headers["Location"])
+    assert str(url.copy_with(query=None)) == "https://app.example.org/back"
+    return dict(url.params)
+
+
+async def test_a_code_is_good_once_and_a_refresh_token_changes_with_each_use() -> None:
+    async with Simulator(SHORT, client_id="id", client_secret="secret") as cloud:
+        back = await sign_in(cloud, scope="conversations")
+        assert back["state"] == "s 1"
+        form = {"grant_type": "authorization_code", "code": back["code"], "redirect_uri": SIGN_IN["redirect_uri"]}
+        first = (await post(cloud, form, auth=("id", "secret"))).json()
+        assert first["scope"] == "conversations"
+        assert (await post(cloud, form, auth=("id", "secret"))).json()["error"] == "invalid_grant"
+        refresh = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"], "client_id": "id"}
+        second = (await post(cloud, refresh)).json()
+        assert second["access_token"] != first["access_token"]
+        assert second["refresh_token"] != first["refresh_token"]
+        assert (await post(cloud, refresh)).json()["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "error"),
+    [
+        ({}, 200, None),
+        ({"code_verifier": "another"}, 400, "invalid_grant"),
+        ({"redirect_uri": "https://thief.example.org/"}, 400, "invalid_grant"),
+        ({"code": "guessed"}, 400, "invalid_grant"),
+        ({"code_verifier": None}, 401, "invalid_client"),
+    ],
+)
+async def test_a_public_client_proves_itself_by_its_verifier(
+    change: dict[str, str | None], status: int, error: str | None
+) -> None:
+    challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"  # RFC 7636 appendix B
+    form = {
+        "grant_type": "authorization_code",
+        "redirect_uri": SIGN_IN["redirect_uri"],
+        "code_verifier": "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        "client_id": "id",
+    }
+    async with Simulator(SHORT, client_id="id", client_secret="secret") as cloud:
+        form["code"] = (await sign_in(cloud, code_challenge=challenge, code_challenge_method="S256"))["code"]
+        answer = await post(cloud, {name: value for name, value in (form | change).items() if value is not None})
+    assert answer.status_code == status
+    assert answer.json().get("error") == error
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"client_id": "nobody"}, {"redirect_uri": ""}, {"response_type": "token"}, {"code_challenge": "plain"}],
+)
+async def test_a_sign_in_that_cannot_end_well_is_refused(change: dict[str, str]) -> None:
+    async with (
+        Simulator(SHORT, client_id="id") as cloud,
+        httpx.AsyncClient(verify=False, trust_env=False) as client,
+    ):
+        answer = await client.get(f"{cloud.base_url}/oauth/authorize", params=SIGN_IN | change)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+async def test_a_token_tells_of_itself_until_it_is_taken_back() -> None:
+    async with (
+        Simulator(SHORT) as cloud,
+        httpx.AsyncClient(verify=False, trust_env=False, base_url=cloud.base_url) as client,
+    ):
+        assert (await client.get("/api/v2/tokens/me")).status_code == 401
+        headers = bearer((await request_token(cloud)).json()["access_token"])
+        told = (await client.get("/api/v2/tokens/me", headers=headers)).json()
+        assert told["authorizedScope"] == []  # client credentials have roles instead
+        assert (await client.head("/api/v2/tokens/me", headers=headers)).status_code == 200
+        assert (await client.delete("/api/v2/tokens/me", headers=headers)).status_code == 200
+        assert (await client.get("/api/v2/tokens/me", headers=headers)).status_code == 401

@@ -6,11 +6,13 @@ import sys
 
 import typer
 
-from ..errors import AuthError, ConfigError, FormatError, GcmediaError, HandshakeError, TransportError
+from ..errors import AuthError, ConfigError, Forbidden, FormatError, GcmediaError, HandshakeError, TransportError
+from .audit import audit_app
 from .capture import capture_command
 from .demo import demo_command
 from .report import report_command
 from .simulate import simulate_command
+from .token import token_app
 
 app = typer.Typer(
     name="gcmedia",
@@ -24,11 +26,14 @@ app.command("capture")(capture_command)
 app.command("demo")(demo_command)
 app.command("report")(report_command)
 app.command("simulate")(simulate_command)
+app.add_typer(audit_app, name="audit")
+app.add_typer(token_app, name="token")
 
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigError, 2),
     (FormatError, 2),
     (AuthError, 3),
+    (Forbidden, 3),
     (TransportError, 4),
     (GcmediaError, 1),
 )
@@ -49,6 +54,8 @@ def run() -> int:
         print(f"gcmedia: {error}", file=sys.stderr)
         if isinstance(error, HandshakeError) and error.status == 403:  # 401 is an AuthError already
             return 3
+        if isinstance(error, AuthError) and isinstance(error.__cause__, TransportError):
+            return 4
         return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
     except OSError as error:
         print(f"gcmedia: {error}", file=sys.stderr)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from ..errors import GcmediaError
+
 __all__ = ["CallState", "MuteStrategy", "Observation"]
 
 
@@ -30,15 +32,19 @@ class Observation:
     state : CallState
         Where the leg stands; ``UNKNOWN`` when this message did not say.
     muted : bool or None
-        Whether its microphone is muted; None when this message did not say.
+        Whether its microphone is muted; None when this message did not say.  Of ``"refused"``: what was refused.
     source : str
         ``"event"`` for what the server told by itself, ``"read"`` for an answer to `MuteStrategy.read`, and
         ``"lost"`` when the connection over which events come is down: what was known is known no longer.
+        ``"refused"`` where the server refuses a request after `MuteStrategy.request` has returned; ``error`` is why.
+    error : GcmediaError or None
+        Of ``"refused"``; classified as those that `MuteStrategy.request` raises.
     """
 
     state: CallState
     muted: bool | None
     source: str
+    error: GcmediaError | None = None
 
 
 class MuteStrategy(Protocol):

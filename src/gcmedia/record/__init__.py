@@ -1,6 +1,8 @@
 """What is left of a call: recordings that survive, an exact timeline, transcripts and an audit trail."""
 
-from .audit import AuditLog, AuditPolicy, verify_audit
+from .audit import AuditLog
+from .audit_chain import AuditCheck, check_audit, verify_audit
+from .audit_policy import AuditPolicy
 from .folder import CallFolder, RecordedFrame
 from .journal import read_journal
 from .timeline import Timeline
@@ -8,6 +10,7 @@ from .transcript import TranscriptLog
 from .wav import WavData, WavInfo, WavJournal, read_wav, wav_info
 
 __all__ = [
+    "AuditCheck",
     "AuditLog",
     "AuditPolicy",
     "CallFolder",
@@ -17,6 +20,7 @@ __all__ = [
     "WavData",
     "WavInfo",
     "WavJournal",
+    "check_audit",
     "read_journal",
     "read_wav",
     "verify_audit",

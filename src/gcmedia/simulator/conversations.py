@@ -1,4 +1,4 @@
-"""``/api/v2/conversations``, analytics, users and tokens: the calls that agents are in, and muting them."""
+"""``/api/v2/conversations``, analytics and users: the calls that agents are in, and muting them."""
 
 from __future__ import annotations
 
@@ -125,9 +125,6 @@ class Conversations:
             ),
             ("GET", "/api/v2/analytics/agents/{user}/status", api, self.status),
             ("GET", "/api/v2/users/me", api, self.me),
-            ("GET", "/api/v2/tokens/me", api, self.token),
-            ("HEAD", "/api/v2/tokens/me", api, self.token),
-            ("DELETE", "/api/v2/tokens/me", api, self.revoke),
         ]
         return [HttpRoute(method, path, self._gate.guard(place, handler)) for method, path, place, handler in table]
 
@@ -194,16 +191,6 @@ class Conversations:
         if caller.user_id is None:
             return _not_a_user()
         return json_response(200, {"id": caller.user_id, "name": "Sam Agent"})
-
-    async def token(self, request: Request, caller: Caller) -> Response:
-        """What the token is."""
-        answer = {"organization": {"id": "simulated"}, "authorizedScope": [], "OAuthClient": {"id": "simulated"}}
-        return json_response(200, answer)
-
-    async def revoke(self, request: Request, caller: Caller) -> Response:
-        """Make the token worthless."""
-        self._platform.tokens.revoke(caller.token)
-        return Response(200)
 
     # Muting
 

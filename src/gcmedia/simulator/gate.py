@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import ceil
 
 import anyio
@@ -23,7 +23,6 @@ _MAX_TOKENS = 10_000  # whose requests are counted; the window of the oldest is 
 class Caller:
     """Who asks: a user, or with ``user_id`` None client credentials, which are nobody."""
 
-    token: str = field(repr=False)
     user_id: str | None
 
     @property
@@ -91,7 +90,8 @@ class Gate:
                     return self._too_many(token, now, self._faults.retry_after_s)
                 headers = retry_after(status, self._faults.retry_after_s)
                 return api_error(status, f"Refused by order: {code}.", code=code, headers=headers)
-            caller = Caller(token, self._platform.tokens.user_of(token))
+            issued = self._platform.tokens.find(token, anyio.current_time())
+            caller = Caller((issued.user_id or None) if issued else None)
             response = await handler(request, caller)
             told = (
                 ("inin-ratelimit-allowed", str(allowed)),

@@ -1,16 +1,18 @@
-"""``POST /oauth/token``: client credentials in, an access token out (RFC 6749 sections 4.4 and 5)."""
+"""Sign-in, tokens, and what they say of themselves (RFC 6749 sections 4.1, 4.4, 5 and 6; RFC 7636)."""
 
 from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as Base64Error
-from urllib.parse import parse_qsl
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import anyio
 
-from .http import Request, Response, json_response
+from .http import Request, Response, api_error, json_response
 from .platform import Platform
 from .routes import HttpRoute
+from .sign_in import SignIn, SignIns
 
 __all__ = ["OAuth"]
 
@@ -18,14 +20,65 @@ _UNCACHED = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
 
 class OAuth:
-    """The token endpoint.  Errors have the OAuth shape; planned 429 and 5xx have that of the API."""
+    """The login host, and ``/api/v2/tokens/me``.
+
+    Errors of the token endpoint have the OAuth shape; planned 429 and 5xx have that of the API.  Whoever opens the
+    sign-in page is signed in at once, as the user that ``login_hint`` names.
+    """
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+        self._sign_ins = SignIns()
 
     def routes(self) -> list[HttpRoute]:
         """Where it is served."""
-        return [HttpRoute("POST", "/oauth/token", self.token)]
+        return [
+            HttpRoute("GET", "/oauth/authorize", self.authorize),
+            HttpRoute("POST", "/oauth/token", self.token),
+            HttpRoute("GET", "/api/v2/tokens/me", self.show),
+            HttpRoute("HEAD", "/api/v2/tokens/me", self.show),
+            HttpRoute("DELETE", "/api/v2/tokens/me", self.revoke),
+        ]
+
+    async def authorize(self, request: Request) -> Response:
+        """Send the browser back with a code."""
+        query = request.query
+        redirect_uri, challenge = query.get("redirect_uri", ""), query.get("code_challenge", "")
+        if not self._platform.tokens.knows(query.get("client_id", "")) or not redirect_uri:
+            return _error(400, "invalid_request", "client_id or redirect_uri is not known")
+        if query.get("response_type") != "code" or (challenge and query.get("code_challenge_method") != "S256"):
+            return _error(400, "invalid_request", "only codes are given, and only S256 is taken")
+        user_id = query.get("login_hint", "user-1")
+        answer = {"code": self._sign_ins.code(SignIn(user_id, query.get("scope", ""), redirect_uri, challenge))}
+        if "state" in query:
+            answer["state"] = query["state"]
+        joint = "&" if "?" in redirect_uri else "?"
+        return Response(302, headers=(*_UNCACHED, ("Location", f"{redirect_uri}{joint}{urlencode(answer)}")))
+
+    async def show(self, request: Request) -> Response:
+        """What the token may do."""
+        platform, now = self._platform, anyio.current_time()
+        refusal = platform.authorise(request, now)
+        issued = platform.tokens.find(request.bearer_token() or "", now)
+        if refusal is not None or issued is None:
+            return refusal or api_error(401, "The access token is unknown, revoked or expired.")
+        organization = {"id": "org-1", "name": "Simulated"}
+        return json_response(
+            200,
+            {
+                "organization": organization,
+                "homeOrganization": organization,
+                "authorizedScope": issued.scope.split(),
+                "OAuthClient": {"organization": organization},
+            },
+        )
+
+    async def revoke(self, request: Request) -> Response:
+        """Take the token back."""
+        refusal = self._platform.authorise(request, anyio.current_time())
+        if refusal is None:
+            self._platform.tokens.revoke(request.bearer_token() or "")
+        return refusal or Response(200)
 
     async def token(self, request: Request) -> Response:
         """Answer a token request."""
@@ -45,25 +98,41 @@ class OAuth:
         except ValueError:  # not UTF-8, or too many fields
             return _error(400, "invalid_request", "the form cannot be read")
         basic = request.headers.get("authorization")
-        credentials = _credentials(basic, form)
-        if credentials is None:
-            return _error(401, "invalid_client", "no client credentials", challenge=basic is not None)
-        client_id, client_secret = credentials
-        if not platform.tokens.knows(client_id):
-            return _error(400, "invalid_client", "client not found")
-        if not platform.tokens.authenticates(client_id, client_secret):
-            return _error(401, "invalid_client", "authentication failed", challenge=basic is not None)
         grant = form.get("grant_type")
+        credentials = _credentials(basic, form)
+        if credentials is None and grant == "authorization_code" and "code_verifier" in form:
+            pass  # a public client proves itself by the verifier
+        elif credentials is None and grant == "refresh_token" and platform.tokens.knows(form.get("client_id", "")):
+            pass  # and later by the refresh token, which nobody else has
+        elif credentials is None:
+            return _error(401, "invalid_client", "no client credentials", challenge=basic is not None)
+        elif not platform.tokens.knows(credentials[0]):
+            return _error(400, "invalid_client", "client not found")
+        elif not platform.tokens.authenticates(*credentials):
+            return _error(401, "invalid_client", "authentication failed", challenge=basic is not None)
         if grant is None:
             return _error(400, "invalid_request", "grant_type is missing")
-        if grant != "client_credentials":
-            return _error(400, "unsupported_grant_type", "only client_credentials is granted")
-        answer = {
-            "access_token": platform.tokens.issue(anyio.current_time()),
-            "token_type": "bearer",
-            "expires_in": int(platform.tokens.lifetime_s),
-        }
+        if grant == "client_credentials":
+            return json_response(200, self._answer(platform.tokens.issue(anyio.current_time())), _UNCACHED)
+        if grant == "authorization_code":
+            sign_in = self._sign_ins.redeem(
+                form.get("code", ""), form.get("redirect_uri", ""), form.get("code_verifier", "")
+            )
+        elif grant == "refresh_token":
+            sign_in = self._sign_ins.refresh(form.get("refresh_token", ""))
+        else:
+            return _error(400, "unsupported_grant_type", f"{grant[:40]} is not granted")
+        if sign_in is None or (credentials is None and grant == "authorization_code" and not sign_in.challenge):
+            return _error(400, "invalid_grant", "the code or refresh token is spent, unknown or does not fit")
+        answer = self._answer(platform.tokens.issue(anyio.current_time(), sign_in.user_id, sign_in.scope))
+        answer["refresh_token"] = self._sign_ins.refresh_token(sign_in)
+        if sign_in.scope:
+            answer["scope"] = sign_in.scope
         return json_response(200, answer, _UNCACHED)
+
+    def _answer(self, token: str) -> dict[str, Any]:
+        lifetime = int(self._platform.tokens.lifetime_s)
+        return {"access_token": token, "token_type": "bearer", "expires_in": lifetime}
 
 
 def _credentials(authorization: str | None, form: dict[str, str]) -> tuple[str, str] | None:

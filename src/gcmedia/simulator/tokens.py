@@ -4,8 +4,28 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
+from dataclasses import dataclass
 
-__all__ = ["TokenStore"]
+__all__ = ["Issued", "TokenStore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What is known of a token.
+
+    Attributes
+    ----------
+    expiry : float
+        Clock seconds at which it ends.
+    user_id : str
+        Whose it is; empty for a client's own, which has no user context.
+    scope : str
+        What was asked for, space-separated.
+    """
+
+    expiry: float
+    user_id: str = ""
+    scope: str = ""
 
 
 class TokenStore:
@@ -26,8 +46,7 @@ class TokenStore:
         self._client_secret = client_secret
         self.lifetime_s = lifetime_s
         self._limit = limit
-        self._expiries: OrderedDict[str, float] = OrderedDict()
-        self._users: dict[str, str] = {}
+        self._issued: OrderedDict[str, Issued] = OrderedDict()
 
     def knows(self, client_id: str) -> bool:
         """Whether there is such a client."""
@@ -37,31 +56,27 @@ class TokenStore:
         """Whether id and secret are those of the client."""
         return self.knows(client_id) and secrets.compare_digest(client_secret.encode(), self._client_secret.encode())
 
-    def issue(self, now: float, user_id: str | None = None) -> str:
-        """A new token; of a user, or of client credentials, which are nobody."""
+    def issue(self, now: float, user_id: str = "", scope: str = "") -> str:
+        """A new token, of the client itself or of a user."""
         token = secrets.token_urlsafe(48)
-        self._expiries[token] = now + self.lifetime_s
-        if user_id is not None:
-            self._users[token] = user_id
-        while len(self._expiries) > self._limit:
-            self._users.pop(self._expiries.popitem(last=False)[0], None)
+        self._issued[token] = Issued(now + self.lifetime_s, user_id, scope)
+        while len(self._issued) > self._limit:
+            self._issued.popitem(last=False)
         return token
 
-    def user_of(self, token: str) -> str | None:
-        """The user for whom the token was issued."""
-        return self._users.get(token)
-
-    def revoke(self, token: str) -> None:
-        """A token is worth nothing from now on."""
-        self._expiries.pop(token, None)
-        self._users.pop(token, None)
+    def find(self, token: str, now: float) -> Issued | None:
+        """What is known of a token that was issued, is not revoked and has not expired; else None."""
+        issued = self._issued.get(token)
+        return issued if issued is not None and now < issued.expiry else None
 
     def accepts(self, token: str, now: float) -> bool:
         """Whether the token was issued, is not revoked and has not expired."""
-        expiry = self._expiries.get(token)
-        return expiry is not None and now < expiry
+        return self.find(token, now) is not None
+
+    def revoke(self, token: str) -> None:
+        """This token is worth nothing."""
+        self._issued.pop(token, None)
 
     def revoke_all(self) -> None:
         """Every token issued so far is worth nothing."""
-        self._expiries.clear()
-        self._users.clear()
+        self._issued.clear()
