@@ -50,9 +50,7 @@ WHICH = ("only", "connected", "newest")
 
 _READS = ReconnectConfig(attempts=8, base_s=0.5, factor=2.0, cap_s=30.0)
 _MAX_ENDED = 1000  # legs known to have ended; the oldest is forgotten beyond
-_MAX_READS_IN_A_ROW = 3
 _MAX_RETRY_AFTER_S = 180.0
-_HURRY_S = 2.0
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -86,9 +84,8 @@ class ConversationsStrategy:
         A channel to share, entered; by default one is opened for the time of `run`.
     config : NotificationsConfig, optional
         For an own channel.
-    settle_s : float
-        Changes that nobody here asked for, or that follow each other within two seconds, are read again after so
-        long: events come out of order at times.
+    starved_after_s : float
+        A channel is taken for starved when reading has shown for so long what no event has told.
     leg_max_age_s : float
         A leg known for longer, without events in between, is looked up again before it is muted.
     clock, rng : Clock, random.Random, optional
@@ -118,7 +115,7 @@ class ConversationsStrategy:
         observers: bool = False,
         notifications: Notifications | None = None,
         config: NotificationsConfig | None = None,
-        settle_s: float = 0.25,
+        starved_after_s: float = 10.0,
         leg_max_age_s: float = 2.0,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -133,7 +130,7 @@ class ConversationsStrategy:
                 raise ConfigError(f"{name} is {value!r}, not one of {', '.join(known)}")
         if not user_id and endpoint != "self":
             raise ConfigError(f"user_id is needed with endpoint={endpoint!r}: client credentials are no user")
-        for setting, seconds in (("settle_s", settle_s), ("leg_max_age_s", leg_max_age_s)):
+        for setting, seconds in (("starved_after_s", starved_after_s), ("leg_max_age_s", leg_max_age_s)):
             if not 0.0 <= seconds <= 3600.0:
                 raise ConfigError(f"{setting} is {seconds} s, not in [0, 3600]")
         self.confirmed_by = confirmed_by
@@ -149,21 +146,18 @@ class ConversationsStrategy:
         self._shape = shape
         self._observers = observers
         self._shared = notifications
+        self._notifications: Notifications | None = None  # in use
         self._config = config
-        self._settle_s = settle_s
+        self._starved_after_s = starved_after_s
         self._leg_max_age_s = leg_max_age_s
         self._clock = clock or Clock()
         self._rng = rng or random.Random()
         self._observe: Callable[[Observation], None] | None = None
         self._live = False  # events come
         self._seen_at = float("-inf")  # when the leg was last seen, in an event or an answer
-        self._changed_at = float("-inf")
-        self._asked: bool | None = None
-        self._known: Leg | None = None  # the leg as last told of, or read; nothing while events are missing
-        self._events = 0  # about the call, taken in so far
+        self._told: Leg | None = None  # the leg as events have it; nothing while some may be missing
+        self._untold_since: float | None = None  # since when reading shows something else
         self._ended: dict[str, None] = {}
-        self._reread = ""  # why the truth is to be read, or nothing
-        self._wake: anyio.Event | None = None
 
     # The contract
 
@@ -181,7 +175,7 @@ class ConversationsStrategy:
         """
         if self._observe is not None:
             raise StateError("this strategy is running already")
-        self._observe, self._wake = observe, anyio.Event()
+        self._observe = observe
         try:
             await self._persistently(self._identify)
             if self.confirmed_by == "read":
@@ -220,7 +214,6 @@ class ConversationsStrategy:
             leg = await self._locate(look_up=True)
         if leg is None:
             raise self._nobody()
-        self._asked = muted
         refusal = await self._patch(leg, muted)
         if isinstance(refusal, Conflict) or (isinstance(refusal, CallEnded) and not located):
             again = await self._locate(look_up=True)
@@ -232,18 +225,25 @@ class ConversationsStrategy:
             raise refusal
 
     async def read(self) -> Observation:
-        """Ask how the leg stands; see `MuteStrategy.read`.
-
-        When an event comes in meanwhile, it cannot be said which of the two is newer, so it is read again, up to three
-        times.
-        """
-        for _ in range(_MAX_READS_IN_A_ROW):
-            events = self._events
-            leg = await self._locate()
-            if events == self._events:
-                break
-        self._known = leg
+        """Ask how the leg stands; see `MuteStrategy.read`."""
+        leg = await self._locate()
+        self._compare(leg)
         return _observation(leg, "read")
+
+    def _compare(self, leg: Leg | None) -> None:
+        """Hold what was read against what events have told: a channel may live and tell nothing."""
+        if not self._live or leg is None:
+            return
+        if self._told is None:
+            self._told = leg  # to begin with
+        elif leg.shows_as(self._told):
+            self._untold_since = None
+        elif self._untold_since is None:
+            self._untold_since = self._clock.now()
+        elif self._clock.now() - self._untold_since >= self._starved_after_s and self._notifications is not None:
+            self._untold_since = None
+            self._told = leg
+            self._notifications.missed()
 
     # Finding the leg
 
@@ -349,44 +349,33 @@ class ConversationsStrategy:
     async def _follow(self, notifications: Notifications, ready: Callable[[], None]) -> None:
         topic = (conversation_calls_topic if self._shape == "flat" else conversations_topic)(self._user_id)
         stream = notifications.listen(topic)
-        failure: GcmediaError | None = None
         try:
             (state,) = await self._persistently(lambda: notifications.add(topic))
             if not state.permitted:
                 raise _no_events(state.reason)
             self._live = notifications.connected
-            # Events are taken as they come, reading goes on beside: so what is read is never older than what was told.
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._reread_when_asked, notifications, ready)
-                self._ask_reread("start")
-                async for item in stream:
-                    if isinstance(item, Gap):
-                        self._bridge(item.cause, notifications, topic)
-                    elif isinstance(item, Notification) and isinstance(item.body, Conversation):
-                        self._take(item.body)
-                raise StateError("the notification channel was left while a mute still needed it")
-        except BaseExceptionGroup as group:
-            # One failure of ours at most: the rest are the cancellations that it caused.
-            failure = _only(group)
-            if failure is None:
-                raise
+            self._notifications = notifications
+            observation = await self._persistently(self.read)
+            self._tell(observation)
+            ready()
+            async for item in stream:
+                if isinstance(item, Gap):
+                    self._bridge(item.cause, notifications, topic)
+                elif isinstance(item, Notification) and isinstance(item.body, Conversation):
+                    self._take(item.body)
+            raise StateError("the notification channel was left while a mute still needed it")
         finally:
+            self._notifications = None
             stream.close()
-        if failure is not None:
-            raise failure
 
     def _bridge(self, cause: str, notifications: Notifications, topic: str) -> None:
         """Take note that events may be missing."""
         if cause == "refused":
             raise _no_events(notifications.rejected[topic].reason)
-        if cause in ("lost", "taken"):
-            self._live = False
-            self._known = None
+        self._live = notifications.connected and cause not in ("lost", "taken")
+        if cause != "resync":  # which is only a reminder to compare, as every read does
+            self._told = self._untold_since = None
             self._tell(Observation(CallState.UNKNOWN, None, "lost"))
-        else:
-            self._live = notifications.connected
-        if cause != "lost":
-            self._ask_reread(cause)
 
     def _take(self, conversation: Conversation) -> None:
         """Take an event in: a full snapshot of a conversation of this user, maybe of another one."""
@@ -394,23 +383,15 @@ class ConversationsStrategy:
             return
         if self._older(conversation):
             self.stale_events += 1
-            self._ask_reread("settle")
             return
-        self._events += 1
         self._remember(conversation, forget=False)
         leg = dialect.choose_leg(conversation, self._user_id, observers=self._observers)
-        now = self._clock.now()
-        self.leg, self._seen_at = leg, now
-        if leg is not None and self._known is not None and leg.shows_as(self._known):
+        self.leg, self._seen_at = leg, self._clock.now()
+        before, self._told, self._untold_since = self._told, leg, None
+        if leg is not None and before is not None and leg.shows_as(before):
             self.duplicate_events += 1
             return
-        before, self._known = self._known, leg
         self._tell(_observation(leg, "event"))
-        if before is None or leg is None or leg.muted == before.muted:
-            return
-        hurried, self._changed_at = now - self._changed_at < _HURRY_S, now
-        if hurried or leg.muted != self._asked:
-            self._ask_reread("settle")
 
     def _older(self, conversation: Conversation) -> bool:
         """Whether a snapshot is of before what is known: somebody who left is back, or we have not come yet."""
@@ -430,40 +411,6 @@ class ConversationsStrategy:
         if self._observe is not None:
             self._observe(observation)
 
-    def _ask_reread(self, cause: str) -> None:
-        # What needs no pause is not to wait for what does.
-        if not self._reread or self._reread == "settle":
-            self._reread = cause
-        if self._wake is not None:
-            self._wake.set()
-
-    async def _reread_when_asked(self, notifications: Notifications, ready: Callable[[], None]) -> None:
-        while True:
-            assert self._wake is not None
-            await self._wake.wait()
-            self._wake = anyio.Event()
-            cause, self._reread = self._reread, ""
-            if cause in ("settle", "resync"):
-                await self._clock.sleep(self._settle_s)
-            known, events = self._known, self._events
-            try:
-                observation = await self._persistently(self.read)
-            except (TransportError, ApiError) as error:
-                if cause == "start" or not (isinstance(error, TransportError) or error.status in _TRANSIENT):
-                    raise
-                logger.warning("how the call stands cannot be read (%s); it counts as unknown", error)
-                self._known = None
-                self._tell(Observation(CallState.UNKNOWN, None, "lost"))
-                await self._clock.sleep(_READS.cap_s)
-                self._ask_reread(cause)
-                continue
-            self._tell(observation)
-            if cause == "start":
-                ready()
-            leg = self.leg
-            if cause == "resync" and leg and known and not leg.shows_as(known) and events == self._events:
-                notifications.missed()
-
 
 def _observation(leg: Leg | None, source: str) -> Observation:
     if leg is None:
@@ -478,17 +425,6 @@ def _no_events(reason: str) -> Forbidden:
         status=403,
         code="notification.unauthorized.topic",
     )
-
-
-def _only(group: BaseExceptionGroup[BaseException]) -> GcmediaError | None:
-    """The one error of ours in a group that holds nothing else."""
-    failures = group.exceptions
-    if len(failures) != 1:
-        return None
-    failure = failures[0]
-    if isinstance(failure, BaseExceptionGroup):
-        return _only(failure)
-    return failure if isinstance(failure, GcmediaError) else None
 
 
 def _decode(read: Callable[[bytes], T], body: bytes) -> T:
