@@ -162,7 +162,7 @@ class Notifications:
         self._clock = clock or Clock()
         self._rng = rng or random.Random()
         self._ssl = ssl
-        self._topics = dict.fromkeys(topics)
+        self._topics = dict.fromkeys(topics, 1)  # how many want each
         _check_topics(self._topics)
         self._consumers: list[tuple[frozenset[str], Stream[Notification | Gap], list[int]]] = []
         self._channel: Channel | None = None
@@ -329,28 +329,49 @@ class Notifications:
         Raises
         ------
         ConfigError
-            If a topic cannot be subscribed to, or there would be more than 1,000; nothing is changed then.
+            If a topic cannot be subscribed to, or there would be more than 1,000.
         ApiError, AuthError, TransportError
-            If the request failed; they are asked for again with the next connection.
+            If the request failed.  Nothing is changed in either case.
         """
         _check_topics([*self._topics, *topics])
         new = [topic for topic in dict.fromkeys(topics) if topic not in self._topics]
-        self._topics.update(dict.fromkeys(new))
-        for topic in new:
+        for topic in dict.fromkeys(topics):
+            self._topics[topic] = self._topics.get(topic, 0) + 1
             self.rejected.pop(topic, None)
         self._wanted += bool(new)
         if new and self.connected:
-            await self._subscribe("POST", new)
+            try:
+                await self._subscribe("POST", new)
+            except BaseException:
+                self._drop(topics)
+                raise
         return [self.rejected.get(topic, TopicState(topic, True)) for topic in topics]
 
     async def remove(self, *topics: str) -> None:
-        """Subscribe to topics no more.  Raises as `add` does."""
-        gone = [topic for topic in topics if topic in self._topics]
-        for topic in gone:
-            del self._topics[topic]
-        self._wanted += bool(gone)
-        if gone and self.connected:
+        """Take back what `add` asked for: a topic that nobody else added is subscribed to no more.  Raises as `add`."""
+        if self._drop(topics) and self.connected:
             await self._subscribe("PUT")  # the platform knows no removal of single ones
+
+    def _drop(self, topics: Iterable[str]) -> bool:
+        """One holder fewer; returns whether a topic has none any more."""
+        gone = False
+        for topic in dict.fromkeys(topics):
+            holders = self._topics.get(topic, 0) - 1
+            if holders > 0:
+                self._topics[topic] = holders
+            elif holders == 0:
+                del self._topics[topic]
+                gone = True
+        self._wanted += gone
+        return gone
+
+    async def release(self, *topics: str) -> None:
+        """The same, on the way out: within 2 s whatever happens, and what fails is left to the next connection."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2.0):
+            try:
+                await self.remove(*topics)
+            except _PROBLEMS:
+                pass
 
     async def _subscribe(self, method: str, topics: list[str] | None = None) -> None:
         """Add topics, or replace all by those wanted; either extends the life of the channel."""
@@ -403,9 +424,8 @@ class Notifications:
             channel = dialect.read_channel(answer.body)
         except msgspec.DecodeError as error:
             raise RemoteProtocolError(f"the answer to the creation of a channel cannot be read: {error}") from None
-        parts = urlsplit(channel.connect_uri)
-        if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(parts.hostname or "")):
-            raise RemoteProtocolError("the server names a notification socket that is not wss://")
+        if channel.id in ("", ".", "..") or not _is_safe(channel.connect_uri):
+            raise RemoteProtocolError("the server names a notification channel without an id, or without a wss:// URI")
         self._channel = channel
         self._reuses = 0
         self._replace_channel = False
@@ -448,7 +468,7 @@ class Notifications:
         self._ready.set()
         resync_at = self._clock.now() + self._config.resync_interval_s
         while True:
-            moving = link.state.closing or self._replace_channel
+            moving = self._has_to_move(link)
             await self._next_stir(min(self._renew_at, resync_at, self._hand_over_at if moving else resync_at))
             now = self._clock.now()
             if link.done.is_set():
@@ -458,7 +478,7 @@ class Notifications:
                 self.counts["reconnects"] += 1
                 self._gap("reconnected")
                 resync_at = self._clock.now() + self._config.resync_interval_s
-            elif (link.state.closing or self._replace_channel) and now >= self._hand_over_at:
+            elif self._has_to_move(link) and now >= self._hand_over_at:
                 link = self._link = await self._hand_over(link)
             elif now >= self._renew_at or (self._wanted != self._subscribed and self._topics):
                 await self._renew()
@@ -468,6 +488,10 @@ class Notifications:
                     self._taken = False
                     await self._renew()
                 self._gap("resync")
+
+    def _has_to_move(self, link: _Link) -> bool:
+        """Whether another socket is to take over from one that lives."""
+        return link.state.closing or self._replace_channel or link.channel is not self._channel
 
     async def _next_stir(self, at: float) -> None:
         assert self._wake is not None
@@ -640,7 +664,7 @@ class Notifications:
     async def _hand_over(self, old: _Link) -> _Link:
         """Open the next socket while the old one is still read; the old one if that cannot be done now."""
         assert self._tasks is not None
-        replacing = self._replace_channel
+        replacing = not old.state.closing  # what it tells, if anything, is not worth waiting for
         overlap = Overlap()
         old.overlap, old.side = overlap, 0
         try:
@@ -657,17 +681,26 @@ class Notifications:
             return old
         self._attempts = 0
         self.counts["handovers"] += 1
-        self._tasks.start_soon(self._retire, old, link, 0.0 if replacing else self._config.handover_s)
+        self._tasks.start_soon(self._retire, old, link, overlap, 0.0 if replacing else self._config.handover_s)
         self._gap("handover")
         return link
 
-    async def _retire(self, old: _Link, new: _Link, seconds: float) -> None:
+    async def _retire(self, old: _Link, new: _Link, overlap: Overlap, seconds: float) -> None:
         """Read the old socket for some time still, then close it."""
         with self._clock.move_on_after(seconds):
             await old.done.wait()
         old.scope.cancel()
         await old.done.wait()
-        new.overlap = None
+        if new.overlap is overlap:  # it may be about to retire itself
+            new.overlap = None
+
+
+def _is_safe(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return False
+    return parts.scheme == "wss" or (parts.scheme == "ws" and is_loopback(parts.hostname or ""))
 
 
 def _check_topics(topics: Iterable[str]) -> None:
@@ -747,11 +780,7 @@ async def transcription(notifications: Notifications, conversation_id: str) -> A
         yield _Utterances(notifications, topic, stream)
     finally:
         stream.close()
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2.0):
-            try:
-                await notifications.remove(topic)
-            except _PROBLEMS:
-                pass  # with the next connection it is not asked for again
+        await notifications.release(topic)
 
 
 def _no_transcripts(state: TopicState) -> ConfigError:

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from gcmedia import (
+    ApiError,
     AuthError,
     ConfigError,
     Forbidden,
@@ -98,6 +99,37 @@ async def test_topics_come_and_go_while_it_runs_and_each_consumer_has_its_own() 
         assert first.topic == OTHER
         await here.notifications.remove(OTHER)
         assert here.cloud.sim.notifications.topics == [(TOPIC,)]
+
+
+async def test_a_topic_stays_as_long_as_somebody_wants_it() -> None:
+    async with listening() as here:
+        await here.notifications.add(OTHER)
+        await here.notifications.add(OTHER)
+        await here.notifications.remove(OTHER, "never added")
+        assert here.cloud.sim.notifications.topics == [(TOPIC, OTHER)]
+        await here.notifications.release(OTHER)
+        assert here.cloud.sim.notifications.topics == [(TOPIC,)]
+
+
+async def test_a_subscription_that_fails_leaves_all_as_it_was() -> None:
+    async with listening() as here:
+        here.cloud.sim.gate.order("channel", (400, "notification.invalid.topic"))
+        with pytest.raises(ApiError, match=r"notification\.invalid\.topic"):
+            await here.notifications.add(OTHER)
+        assert here.notifications.topics == (TOPIC,)
+        await here.notifications.add(OTHER)
+        assert here.cloud.sim.notifications.topics == [(TOPIC, OTHER)]
+
+
+async def test_a_starved_channel_whose_successor_fails_at_first_is_replaced_all_the_same() -> None:
+    async with listening(ApiFaults(starved_channels=1)) as here:
+        # the channel is made, but subscribing to it fails at first
+        here.cloud.sim.gate.order("channel", (200, ""), (503, "service.unavailable"))
+        here.notifications.missed()
+        await until(lambda: here.cloud.sim.notifications.channels_made == 2)
+        await until(lambda: causes(here.items) == ["handover"])
+        await here.tell(1)
+        await until(lambda: here.told == [1])
 
 
 async def test_a_refused_topic_is_told_and_keeps_no_other_from_being_subscribed_to() -> None:

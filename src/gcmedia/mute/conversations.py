@@ -348,9 +348,9 @@ class ConversationsStrategy:
 
     async def _follow(self, notifications: Notifications, ready: Callable[[], None]) -> None:
         topic = (conversation_calls_topic if self._shape == "flat" else conversations_topic)(self._user_id)
+        (state,) = await self._persistently(lambda: notifications.add(topic))
         stream = notifications.listen(topic)
         try:
-            (state,) = await self._persistently(lambda: notifications.add(topic))
             if not state.permitted:
                 raise _no_events(state.reason)
             self._live = notifications.connected
@@ -367,13 +367,15 @@ class ConversationsStrategy:
         finally:
             self._notifications = None
             stream.close()
+            if self._shared is not None:
+                await notifications.release(topic)
 
     def _bridge(self, cause: str, notifications: Notifications, topic: str) -> None:
         """Take note that events may be missing."""
         if cause == "refused":
             raise _no_events(notifications.rejected[topic].reason)
-        self._live = notifications.connected and cause not in ("lost", "taken")
-        if cause != "resync":  # which is only a reminder to compare, as every read does
+        heard, self._live = self._live, notifications.connected and cause not in ("lost", "taken")
+        if cause != "resync" or not heard:  # a resync alone is a reminder to compare, as every read does
             self._told = self._untold_since = None
             self._tell(Observation(CallState.UNKNOWN, None, "lost"))
 

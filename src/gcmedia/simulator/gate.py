@@ -59,7 +59,7 @@ class Gate:
         self.throttled = 0
 
     def order(self, place: str, *refusals: tuple[int, str]) -> None:
-        """Let these answer the next requests at a place: ``"api"``, ``"mute"`` or ``"channel"``."""
+        """Let these answer the next requests at a place: ``"api"``, ``"mute"`` or ``"channel"``; 200 lets one pass."""
         self._refusals[place].extend(refusals)
 
     def guard(self, place: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -84,10 +84,10 @@ class Gate:
             if used > allowed:
                 self.throttled += 1
                 return self._too_many(token, now, ceil(left))
-            if self._refusals[place]:
-                status, code = self._refusals[place].popleft()
-                if status == 429:
-                    return self._too_many(token, now, self._faults.retry_after_s)
+            status, code = self._refusals[place].popleft() if self._refusals[place] else (200, "")
+            if status == 429:
+                return self._too_many(token, now, self._faults.retry_after_s)
+            if status != 200:
                 headers = retry_after(status, self._faults.retry_after_s)
                 return api_error(status, f"Refused by order: {code}.", code=code, headers=headers)
             issued = self._platform.tokens.find(token, anyio.current_time())
