@@ -211,8 +211,8 @@ async def test_a_socket_that_falls_silent_is_dead_after_35_s() -> None:
 async def test_pings_keep_a_socket_that_has_nothing_else_to_say() -> None:
     faults = ApiFaults(heartbeat_interval_s=10_000.0)
     config = replace(PATIENT, watchdog_s=60.0, ping_interval_s=10.0)
-    async with listening(faults, config, speed=40.0) as here:
-        await until(lambda: here.notifications.counts["pong"] >= 8)
+    async with listening(faults, config, speed=80.0) as here:
+        await until(lambda: here.notifications.counts["pong"] >= 7)
         assert causes(here.items) == []
 
 
@@ -275,8 +275,8 @@ async def test_a_topic_that_another_channel_took_is_asked_for_again_with_the_nex
 
 
 async def test_a_channel_is_renewed_before_it_ends() -> None:
-    faults = ApiFaults(channel_lifetime_s=240.0)
-    config = replace(PATIENT, renew_after_s=100.0)
+    faults = ApiFaults(channel_lifetime_s=90.0)
+    config = replace(PATIENT, renew_after_s=30.0)
     async with listening(faults, config) as here:
         await until(lambda: here.notifications.counts["renewals"] >= 4)
         await here.tell(1)
@@ -286,7 +286,7 @@ async def test_a_channel_is_renewed_before_it_ends() -> None:
 
 
 async def test_a_channel_that_ended_before_its_renewal_is_replaced_before_its_socket_is_closed() -> None:
-    config = replace(PATIENT, renew_after_s=100.0)
+    config = replace(PATIENT, renew_after_s=30.0)
     async with listening(config=config) as here:
         here.cloud.sim.gate.order("channel", (404, "entity.not.found"))
         await until(lambda: causes(here.items) == ["handover"])
@@ -315,7 +315,7 @@ async def test_who_rereads_is_called_after_every_reconnect_and_every_so_often() 
         if len(seen) == 1:
             raise Forbidden("no", status=403)  # is logged, and ends nothing
 
-    config = replace(PATIENT, resync_interval_s=50.0)
+    config = replace(PATIENT, resync_interval_s=20.0)
     async with (
         cloud() as there,
         Notifications(there.api, config=config, reconnect=SOON, clock=there.clock, on_reread=reread) as notifications,
@@ -470,3 +470,19 @@ async def test_neither_logs_nor_reprs_nor_errors_show_what_opens_the_channel(cap
         [*texts, *(record.getMessage() for record in caplog.records if record.name != "gcmedia.simulator")]
     )
     assert not [secret for secret in secrets if secret in text]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"watchdog_s": 0.0},
+        {"renew_after_s": 86_400.0},
+        {"max_reuses": -1},
+        {"max_message_octets": 1},
+        {"resync_interval_s": float("nan")},
+        {"max_retry_after_s": -1.0},
+    ],
+)
+def test_settings_are_checked_at_once(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        NotificationsConfig(**settings)  # type: ignore[arg-type]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from gcmedia import AuthError, ConfigError, Notifications
+from gcmedia import AuthError, ConfigError, Notifications, Transcript, capture
 from gcmedia.dialects.notifications import pinned
 from gcmedia.notifications import Utterance, transcription
-from gcmedia.simulator import ApiFaults
+from gcmedia.simulator import ApiFaults, Call
 
+from ..capture.running import credentials, patient
 from .cloud import PATIENT, SOON, cloud, until
 from .test_dialect import transcription as said
 
@@ -92,3 +93,33 @@ async def test_the_end_of_the_channel_is_the_end_of_the_transcript() -> None:
         with pytest.raises(AuthError), anyio.fail_after(5):
             async with transcription(notifications, "conv") as utterances:
                 await anext(utterances)
+
+
+async def test_beside_a_capture_both_kinds_of_transcript_stand_at_the_same_samples() -> None:
+    call = Call.demo()
+    async with (
+        cloud(calls={"conv": call}) as there,
+        Notifications(there.api, config=PATIENT, clock=there.clock) as notifications,
+        transcription(notifications, "conv") as utterances,
+    ):
+        heard: list[Transcript] = []
+        async with capture(
+            "conv", credentials=credentials(there.sim), profile=patient(there.clock.speed), clock=there.clock
+        ) as running:
+            async for _ in running:
+                pass
+            async for line in running.transcripts:
+                heard.append(line)
+        assert len(heard) >= 3
+        rate = 8000
+        origin_ms = heard[0].server_timestamp - heard[0].position * 1000 / rate
+        for number, spoken in enumerate(call.utterances[: len(heard)]):
+            body = said(spoken.text, utterance=f"u{number}", offset=spoken.start_ms)
+            body["transcriptionStartTimeMs"] = origin_ms
+            body["transcripts"][0]["alternatives"][0]["durationMs"] = spoken.duration_ms
+            await there.sim.notifications.publish(TOPIC, body)
+        for line in heard:
+            placed = pinned(await anext(utterances), origin_ms, rate)
+            assert placed is not None
+            assert placed.text == line.text
+            assert abs(placed.position - line.position) <= rate // 1000  # both tell whole milliseconds
