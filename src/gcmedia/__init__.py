@@ -25,6 +25,7 @@ from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
 from .config import (
     CompressorConfig,
+    ConversationsConfig,
     GateConfig,
     JitterConfig,
     MuteConfig,
@@ -97,6 +98,7 @@ __all__ = [
     "ConfigError",
     "Conflict",
     "ConnectionLost",
+    "ConversationsConfig",
     "CpuFeatures",
     "Credentials",
     "Forbidden",

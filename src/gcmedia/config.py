@@ -8,6 +8,7 @@ from .errors import ConfigError
 
 __all__ = [
     "CompressorConfig",
+    "ConversationsConfig",
     "GateConfig",
     "JitterConfig",
     "MuteConfig",
@@ -433,3 +434,46 @@ class MuteConfig:
     def interactive_sessions(cls) -> MuteConfig:
         """As the published tutorial on interactive sessions has it: waits of 1, 2 and 4 s, without jitter."""
         return cls(attempts=4, jitter_low=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationsConfig:
+    """Profile of muting over the platform's own conversations.
+
+    Attributes
+    ----------
+    endpoint : str
+        ``"on_behalf"`` with client credentials; ``"self"`` with the agent's own token; ``"generic"``, the endpoint of
+        all media, of which it is not documented what it does for client credentials.
+    confirmed_by : str
+        ``"event"``: the notification of a change, over a channel that is held open.  ``"read"``: no channel.
+    policy : str or None
+        Which of several calls of the agent is meant: ``"newest"``, ``"connected"`` (the only one that is), or None for
+        an error.
+    shape : str
+        ``"flat"`` reads ``/conversations/calls/{id}``, which needs no permission; ``"nested"`` reads
+        ``/conversations/{id}``, which needs ``conversation:communication:view``.  The topics are those of the shape.
+    observers : bool
+        Whether a leg that monitors, coaches or barges in may be the one.
+    starved_after_s : float
+        A channel is taken for starved when reading has shown for so long what no event has told.
+    leg_max_age_s : float
+        A leg known for longer, without events in between, is looked up again before it is muted.
+    """
+
+    endpoint: str = "on_behalf"
+    confirmed_by: str = "event"
+    policy: str | None = None
+    shape: str = "flat"
+    observers: bool = False
+    starved_after_s: float = 10.0
+    leg_max_age_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        _one_of("endpoint", self.endpoint, ("on_behalf", "self", "generic"))
+        _one_of("confirmed_by", self.confirmed_by, ("event", "read"))
+        if self.policy is not None:
+            _one_of("policy", self.policy, ("newest", "connected"))
+        _one_of("shape", self.shape, ("flat", "nested"))
+        for name in ("starved_after_s", "leg_max_age_s"):
+            _within(name, getattr(self, name), 0.0, 3600.0, " s")

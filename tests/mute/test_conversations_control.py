@@ -5,19 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
 import pytest
 
-from gcmedia import GcmediaError, MuteConfig, NoActiveCall
+from gcmedia import ConversationsConfig, GcmediaError, MuteConfig, NoActiveCall
 from gcmedia.mute import CallState, ConversationsStrategy, MuteControl, MuteStatus
 from gcmedia.simulator import AgentLeg, ApiFaults, MuteFaults
 
 from ..notifications.cloud import PATIENT, Cloud, cloud, until
 
 pytestmark = pytest.mark.anyio
+
+
+#: On a clock that hurries, five seconds are little for a machine that is busy otherwise.
+UNHURRIED = MuteConfig(confirm_timeout_s=100.0, request_timeout_s=500.0)
 
 
 @dataclass
@@ -41,15 +45,19 @@ async def controlled(
     *,
     faults: MuteFaults | None = None,
     api_faults: ApiFaults | None = None,
-    config: MuteConfig | None = None,
+    config: MuteConfig = UNHURRIED,
     speed: float = 50.0,
-    **settings: Any,
+    **profile: Any,
 ) -> AsyncIterator[Controlled]:
     legs = [AgentLeg("leg", conversation_id="conv", user_id="agent")]
     async with cloud(speed=speed, legs=legs, mute_faults=faults, api_faults=api_faults) as there:
         strategy = ConversationsStrategy(
             there.api,
-            **{"user_id": "agent", "config": PATIENT, "clock": there.clock, "rng": random.Random(1), **settings},
+            ConversationsConfig(**profile),
+            user_id="agent",
+            notifications_config=PATIENT,
+            clock=there.clock,
+            rng=random.Random(1),
         )
         async with MuteControl(strategy, config, clock=there.clock, rng=random.Random(2)) as control:
             yield Controlled(there, control)
@@ -76,7 +84,7 @@ async def test_an_event_that_never_comes_is_made_up_for_by_reading() -> None:
 
 
 async def test_an_effect_that_never_comes_is_a_timeout() -> None:  # 000-28
-    async with controlled(faults=MuteFaults(effect_loss=1.0)) as here:
+    async with controlled(faults=MuteFaults(effect_loss=1.0), config=MuteConfig()) as here:
         assert (await here.control.mute()).status is MuteStatus.TIMEOUT
         assert not here.truth()
 
@@ -121,14 +129,14 @@ async def test_after_a_reconnect_the_state_is_unknown_until_it_was_read() -> Non
 
 async def test_who_is_in_no_call_cannot_be_muted() -> None:  # 002-26
     async with cloud() as there:
-        strategy = ConversationsStrategy(there.api, user_id="agent", config=PATIENT, clock=there.clock)
+        strategy = ConversationsStrategy(there.api, user_id="agent", notifications_config=PATIENT, clock=there.clock)
         with pytest.raises(NoActiveCall):
             async with MuteControl(strategy, clock=there.clock):
                 pass
 
 
 async def test_a_ringing_leg_may_be_muted_where_the_rule_allows_it() -> None:  # 000-18
-    async with controlled(config=MuteConfig(mutable_states=("connected",))) as here:
+    async with controlled(config=replace(UNHURRIED, mutable_states=("connected",))) as here:
         here.leg.move("ringing", here.now())
         await until(lambda: here.control.state.call_state is CallState.RINGING)
         with pytest.raises(GcmediaError, match="ringing"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import anyio
@@ -17,6 +17,7 @@ from gcmedia import (
     CallEnded,
     ConfigError,
     Conflict,
+    ConversationsConfig,
     Forbidden,
     NoActiveCall,
     Notifications,
@@ -55,6 +56,24 @@ class Running:
         return [muted for one in self.cloud.sim.agents.legs for _, muted in one.asked]
 
 
+def make(there: Cloud, config: NotificationsConfig = PATIENT, **settings: Any) -> ConversationsStrategy:
+    """A strategy for ``agent``; settings may be those of its profile."""
+    names = {one.name for one in fields(ConversationsConfig)}
+    profile = ConversationsConfig(**{name: value for name, value in settings.items() if name in names})
+    rest = {name: value for name, value in settings.items() if name not in names}
+    return ConversationsStrategy(
+        there.api,
+        profile,
+        **{
+            "user_id": "agent",
+            "notifications_config": config,
+            "clock": there.clock,
+            "rng": random.Random(1),
+            **rest,
+        },
+    )
+
+
 @asynccontextmanager
 async def running(
     *legs: AgentLeg,
@@ -66,8 +85,7 @@ async def running(
     **settings: Any,
 ) -> AsyncIterator[Running]:
     async with cloud(user=user, speed=speed, legs=legs or (leg(),), mute_faults=faults, api_faults=api_faults) as there:
-        settings = {"user_id": "agent", "config": config, "clock": there.clock, "rng": random.Random(1), **settings}
-        strategy = ConversationsStrategy(there.api, **settings)
+        strategy = make(there, config, **settings)
         here = Running(there, strategy)
         ready = anyio.Event()
         async with anyio.create_task_group() as tasks:
@@ -80,9 +98,8 @@ async def running(
 
 async def run_fails(there: Cloud, error: type[Exception], **settings: Any) -> str:
     """Run it until it fails, as it must."""
-    settings = {"user_id": "agent", "config": PATIENT, "clock": there.clock, **settings}
     with anyio.fail_after(10), pytest.raises(error) as caught:
-        await ConversationsStrategy(there.api, **settings).run(lambda _: None, lambda: None)
+        await make(there, **settings).run(lambda _: None, lambda: None)
     return str(caught.value)
 
 
@@ -249,16 +266,16 @@ async def test_of_several_calls_none_is_guessed_unless_a_policy_is_chosen() -> N
         said = await run_fails(there, AmbiguousCall)
         assert "c1" in said
         assert "c2" in said
-    for which, expected in (("newest", "c2"), ("connected", "c1")):
-        async with running(*legs, which=which, confirmed_by="read") as here:
+    for policy, expected in (("newest", "c2"), ("connected", "c1")):
+        async with running(*legs, policy=policy, confirmed_by="read") as here:
             assert here.strategy.leg is not None
             assert here.strategy.leg.conversation_id == expected
-        async with running(*legs, which=which, confirmed_by="read", user="agent", endpoint="self") as here:
+        async with running(*legs, policy=policy, confirmed_by="read", user="agent", endpoint="self") as here:
             assert here.strategy.leg is not None
             assert here.strategy.leg.conversation_id == expected
     both = [leg("one", conversation_id="c1"), leg("two", conversation_id="c2")]
     async with cloud(legs=both) as there:
-        await run_fails(there, AmbiguousCall, which="connected")
+        await run_fails(there, AmbiguousCall, policy="connected")
 
 
 async def test_a_conversation_without_the_user_is_no_call_of_his() -> None:
@@ -439,7 +456,7 @@ async def test_one_channel_serves_several_strategies() -> None:
 async def test_reads_that_fail_for_a_while_are_repeated_and_one_for_good_is_the_end() -> None:
     async with cloud(legs=[leg()], api_faults=ApiFaults(api_refusals=((503, "service.unavailable"),) * 3)) as there:
         seen: list[Observation] = []
-        strategy = ConversationsStrategy(there.api, user_id="agent", config=PATIENT, clock=there.clock)
+        strategy = make(there)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(strategy.run, seen.append, lambda: None)
             await until(lambda: seen)
@@ -457,14 +474,18 @@ async def test_reads_that_fail_for_a_while_are_repeated_and_one_for_good_is_the_
     [
         {"endpoint": "tutorial"},
         {"confirmed_by": "hope"},
-        {"which": "first"},
+        {"policy": "first"},
         {"shape": "round"},
-        {"user_id": None},
         {"starved_after_s": -1.0},
         {"leg_max_age_s": 4000.0},
     ],
 )
 def test_settings_are_checked_at_once(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        ConversationsConfig(**settings)
+
+
+def test_client_credentials_need_to_be_told_whom_to_mute() -> None:  # 000-11
     api: Any = None
-    with pytest.raises(ConfigError):
-        ConversationsStrategy(api, **{"user_id": "u", **settings})
+    with pytest.raises(ConfigError, match="user_id is needed"):
+        ConversationsStrategy(api)

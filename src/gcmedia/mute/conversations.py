@@ -14,7 +14,7 @@ import msgspec
 
 from ..backoff import delay
 from ..clock import Clock
-from ..config import NotificationsConfig, ReconnectConfig
+from ..config import ConversationsConfig, NotificationsConfig, ReconnectConfig
 from ..dialects import conversations as dialect
 from ..dialects.conversations import Conversation, Leg
 from ..dialects.notifications import conversation_calls_topic, conversations_topic
@@ -36,17 +36,10 @@ from ..notifications import Gap, Notification, Notifications
 from ..transport.api import ApiClient, api_path
 from .strategy import CallState, Observation
 
-__all__ = ["CONFIRMATIONS", "SHAPES", "WHICH", "ConversationsStrategy"]
+__all__ = ["ConversationsStrategy"]
 
 T = TypeVar("T")
 logger = logging.getLogger("gcmedia.mute")
-
-#: What shows the effect of a request: the notification of it, or reading.
-CONFIRMATIONS = ("event", "read")
-#: Which of the platform's two shapes of a conversation is asked for.
-SHAPES = ("flat", "nested")
-#: Which of several calls of a user is meant: none, the only one connected, the one that began last.
-WHICH = ("only", "connected", "newest")
 
 _READS = ReconnectConfig(attempts=8, base_s=0.5, factor=2.0, cap_s=30.0)
 _MAX_ENDED = 1000  # legs known to have ended; the oldest is forgotten beyond
@@ -66,28 +59,12 @@ class ConversationsStrategy:
     conversation_id : str, optional
         The call.  When left out, it is looked up when it is needed, and again when it has ended: by analytics, or with
         ``endpoint="self"`` among the user's own calls.
-    endpoint : str
-        ``"on_behalf"`` with client credentials; ``"self"`` with the agent's own token; ``"generic"``, the endpoint of
-        all media, of which it is not documented what it does for client credentials.
-    confirmed_by : str
-        ``"event"``: the notification of a change, over a channel that this holds open.  ``"read"``: no channel.
-    which : str
-        Of several calls of the user: ``"only"`` refuses to guess, ``"connected"`` takes the only one connected,
-        ``"newest"`` the one that began last.
-    shape : str
-        ``"flat"`` reads ``/conversations/calls/{id}``, which needs no permission; ``"nested"`` reads
-        ``/conversations/{id}``, which needs ``conversation:communication:view``.  The topics are those of the same
-        shape.
-    observers : bool
-        Whether a leg that monitors, coaches or barges in may be the one.
+    profile : ConversationsConfig, optional
+        Which endpoint, which call, and what confirms.
     notifications : Notifications, optional
         A channel to share, entered; by default one is opened for the time of `run`.
-    config : NotificationsConfig, optional
+    notifications_config : NotificationsConfig, optional
         For an own channel.
-    starved_after_s : float
-        A channel is taken for starved when reading has shown for so long what no event has told.
-    leg_max_age_s : float
-        A leg known for longer, without events in between, is looked up again before it is muted.
     clock, rng : Clock, random.Random, optional
         Sources of time and of the jitter.
 
@@ -105,51 +82,30 @@ class ConversationsStrategy:
     def __init__(
         self,
         api: ApiClient,
+        profile: ConversationsConfig | None = None,
         *,
         user_id: str | None = None,
         conversation_id: str | None = None,
-        endpoint: str = "on_behalf",
-        confirmed_by: str = "event",
-        which: str = "only",
-        shape: str = "flat",
-        observers: bool = False,
         notifications: Notifications | None = None,
-        config: NotificationsConfig | None = None,
-        starved_after_s: float = 10.0,
-        leg_max_age_s: float = 2.0,
+        notifications_config: NotificationsConfig | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        for name, value, known in (
-            ("endpoint", endpoint, dialect.ENDPOINTS),
-            ("confirmed_by", confirmed_by, CONFIRMATIONS),
-            ("which", which, WHICH),
-            ("shape", shape, SHAPES),
-        ):
-            if value not in known:
-                raise ConfigError(f"{name} is {value!r}, not one of {', '.join(known)}")
-        if not user_id and endpoint != "self":
-            raise ConfigError(f"user_id is needed with endpoint={endpoint!r}: client credentials are no user")
-        for setting, seconds in (("starved_after_s", starved_after_s), ("leg_max_age_s", leg_max_age_s)):
-            if not 0.0 <= seconds <= 3600.0:
-                raise ConfigError(f"{setting} is {seconds} s, not in [0, 3600]")
-        self.confirmed_by = confirmed_by
+        profile = profile or ConversationsConfig()
+        if not user_id and profile.endpoint != "self":
+            raise ConfigError(f"user_id is needed with endpoint={profile.endpoint!r}: client credentials are no user")
+        self.confirmed_by = profile.confirmed_by
         self.leg: Leg | None = None
         self.stale_events = 0
         self.duplicate_events = 0
         self._api = api
         self._user_id = user_id or ""
-        self._given = conversation_id
-        self._conversation_id = conversation_id
-        self._endpoint = endpoint
-        self._which = which
-        self._shape = shape
-        self._observers = observers
+        self._given = bool(conversation_id)
+        self._conversation_id = conversation_id or None
+        self._profile = profile
         self._shared = notifications
         self._notifications: Notifications | None = None  # in use
-        self._config = config
-        self._starved_after_s = starved_after_s
-        self._leg_max_age_s = leg_max_age_s
+        self._notifications_config = notifications_config
         self._clock = clock or Clock()
         self._rng = rng or random.Random()
         self._observe: Callable[[Observation], None] | None = None
@@ -186,7 +142,7 @@ class ConversationsStrategy:
                 notifications = self._shared
                 if notifications is None:
                     notifications = await stack.enter_async_context(
-                        Notifications(self._api, config=self._config, clock=self._clock, rng=self._rng)
+                        Notifications(self._api, config=self._notifications_config, clock=self._clock, rng=self._rng)
                     )
                 await self._follow(notifications, ready)
         finally:
@@ -208,7 +164,7 @@ class ConversationsStrategy:
             If there is no one call to mute.
         """
         leg = self.leg
-        fresh = self._live or self._clock.now() - self._seen_at <= self._leg_max_age_s
+        fresh = self._live or self._clock.now() - self._seen_at <= self._profile.leg_max_age_s
         located = leg is None or leg.ended or not fresh
         if located:
             leg = await self._locate(look_up=True)
@@ -240,7 +196,9 @@ class ConversationsStrategy:
             self._untold_since = None
         elif self._untold_since is None:
             self._untold_since = self._clock.now()
-        elif self._clock.now() - self._untold_since >= self._starved_after_s and self._notifications is not None:
+        elif (
+            self._clock.now() - self._untold_since >= self._profile.starved_after_s and self._notifications is not None
+        ):
             self._untold_since = None
             self._told = leg
             self._notifications.missed()
@@ -263,7 +221,7 @@ class ConversationsStrategy:
         leg = None
         if self._conversation_id is not None:
             leg = await self._read_leg(self._conversation_id)
-        if self._conversation_id is None or (look_up and self._given is None and (leg is None or leg.ended)):
+        if self._conversation_id is None or (look_up and not self._given and (leg is None or leg.ended)):
             found = await self._look_up()
             if found is not None and found != self._conversation_id:
                 self._conversation_id = found
@@ -273,32 +231,32 @@ class ConversationsStrategy:
         return leg
 
     async def _read_leg(self, conversation_id: str) -> Leg | None:
-        where = ("conversations", "calls") if self._shape == "flat" else ("conversations",)
+        where = ("conversations", "calls") if self._profile.shape == "flat" else ("conversations",)
         try:
             conversation = _decode(dialect.read_conversation, await self._get(api_path(*where, conversation_id)))
         except NotFound:
             return None
         self._remember(conversation, forget=True)
-        return dialect.choose_leg(conversation, self._user_id, observers=self._observers)
+        return dialect.choose_leg(conversation, self._user_id, observers=self._profile.observers)
 
     async def _look_up(self) -> str | None:
         """The conversation in which the user has a call now; None when there is none and one was known before."""
-        if self._endpoint == "self":
+        if self._profile.endpoint == "self":
             busy = dialect.busy_with_calls(
                 _decode(dialect.read_page, await self._get(dialect.own_calls_path())),
                 self._user_id,
-                observers=self._observers,
+                observers=self._profile.observers,
             )
         else:
             status = await self._get(dialect.status_path(self._user_id))
             busy = dialect.busy_with_sessions(_decode(dialect.read_agent_status, status))
         names = list(busy.calls)
-        if len(names) > 1 and self._which == "connected" and len(busy.connected) == 1:
+        if len(names) > 1 and self._profile.policy == "connected" and len(busy.connected) == 1:
             names = list(busy.connected)
-        if len(names) > 1 and self._which != "newest":
+        if len(names) > 1 and self._profile.policy != "newest":
             raise AmbiguousCall(
                 f"user {self._user_id} is in {len(names)} calls ({', '.join(names[:5])}): name one by conversation_id,"
-                " or choose which='newest' or 'connected'"
+                " or choose policy='newest' or 'connected'"
             )
         seen = busy.media
         if not names and self._conversation_id is None:
@@ -322,7 +280,7 @@ class ConversationsStrategy:
 
     async def _patch(self, leg: Leg, muted: bool) -> ApiError | None:
         """Ask; returns the refusal with what it means, None when there is none."""
-        path, body = dialect.mute_request(self._endpoint, leg, self._user_id, muted)
+        path, body = dialect.mute_request(self._profile.endpoint, leg, self._user_id, muted)
         try:
             await self._api.request("PATCH", path, body)
         except ApiError as error:
@@ -347,7 +305,7 @@ class ConversationsStrategy:
     # Events
 
     async def _follow(self, notifications: Notifications, ready: Callable[[], None]) -> None:
-        topic = (conversation_calls_topic if self._shape == "flat" else conversations_topic)(self._user_id)
+        topic = (conversation_calls_topic if self._profile.shape == "flat" else conversations_topic)(self._user_id)
         (state,) = await self._persistently(lambda: notifications.add(topic))
         stream = notifications.listen(topic)
         try:
@@ -387,7 +345,7 @@ class ConversationsStrategy:
             self.stale_events += 1
             return
         self._remember(conversation, forget=False)
-        leg = dialect.choose_leg(conversation, self._user_id, observers=self._observers)
+        leg = dialect.choose_leg(conversation, self._user_id, observers=self._profile.observers)
         self.leg, self._seen_at = leg, self._clock.now()
         before, self._told, self._untold_since = self._told, leg, None
         if leg is not None and before is not None and leg.shows_as(before):
