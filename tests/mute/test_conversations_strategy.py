@@ -339,6 +339,26 @@ async def test_a_user_whose_call_is_over_has_his_next_one_muted() -> None:  # 00
             await here.strategy.request(True)
 
 
+async def test_what_may_not_be_read_is_told_with_the_permission_that_it_takes() -> None:
+    refused = ApiFaults(api_refusals=((403, "missing.permissions"),))
+    async with cloud(legs=[leg()], api_faults=refused) as there:
+        said = await run_fails(there, Forbidden, confirmed_by="read")
+        assert "analytics:agentState:view" in said
+        assert "wrapup" not in said
+    async with cloud(legs=[leg()], api_faults=refused) as there:
+        said = await run_fails(there, Forbidden, confirmed_by="read", conversation_id="conv", shape="nested")
+        assert "conversation:communication:view" in said
+    async with cloud(legs=[leg()], api_faults=refused) as there:
+        said = await run_fails(there, Forbidden, confirmed_by="read", conversation_id="conv")
+        assert said.endswith(")")  # nothing behind the correlation id: no permission is documented for it
+
+
+async def test_a_call_that_was_there_and_is_gone_is_over() -> None:
+    async with running(conversation_id="conv", confirmed_by="read") as here:
+        here.cloud.sim.agents.legs.clear()
+        assert await here.strategy.read() == Observation(CallState.DISCONNECTED, None, "read")
+
+
 # Events
 
 

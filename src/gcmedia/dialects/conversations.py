@@ -437,13 +437,18 @@ _CALL_OVER = frozenset(
 _WRONG_USER = frozenset({"not.a.user", "conversation.error.user.not.party"})
 
 
-def explain(error: ApiError) -> ApiError:
+_PERMISSIONS_MISSING = frozenset(code for code, meaning in MEANINGS.items() if meaning.startswith(_PERMISSION))
+
+
+def explain(error: ApiError, *, needs: str | None = None) -> ApiError:
     """Make of a refusal the error of its kind, with what it means and what to do.
 
     Parameters
     ----------
     error : ApiError
         As the REST client raised it.
+    needs : str, optional
+        The permission that was needed, of a request other than a mute; ``""`` where none is documented.
 
     Returns
     -------
@@ -461,6 +466,8 @@ def explain(error: ApiError) -> ApiError:
     else:
         kind = type(error)
     meaning = MEANINGS.get(code, _PERMISSION if kind is Forbidden else "")
+    if needs is not None and (code in _PERMISSIONS_MISSING or (kind is Forbidden and code not in MEANINGS)):
+        meaning = f"the token needs the permission {needs}" if needs else ""
     if not meaning and kind is type(error):
         return error
     return kind(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -39,7 +38,6 @@ from .strategy import CallState, Observation
 __all__ = ["ConversationsStrategy"]
 
 T = TypeVar("T")
-logger = logging.getLogger("gcmedia.mute")
 
 _READS = ReconnectConfig(attempts=8, base_s=0.5, factor=2.0, cap_s=30.0)
 _MAX_ENDED = 1000  # legs known to have ended; the oldest is forgotten beyond
@@ -54,13 +52,13 @@ class ConversationsStrategy:
     ----------
     api : ApiClient
         The REST API of the region.
+    profile : ConversationsConfig, optional
+        Which endpoint, which call, and what confirms.
     user_id : str, optional
         The agent.  May be left out with ``endpoint="self"``, where the token tells.
     conversation_id : str, optional
-        The call.  When left out, it is looked up when it is needed, and again when it has ended: by analytics, or with
-        ``endpoint="self"`` among the user's own calls.
-    profile : ConversationsConfig, optional
-        Which endpoint, which call, and what confirms.
+        The call.  When left out, the agent's call is looked up: by analytics, or with ``endpoint="self"`` among the
+        user's own calls.
     notifications : Notifications, optional
         A channel to share, entered; by default one is opened for the time of `run`.
     notifications_config : NotificationsConfig, optional
@@ -114,6 +112,8 @@ class ConversationsStrategy:
         self._told: Leg | None = None  # the leg as events have it; nothing while some may be missing
         self._untold_since: float | None = None  # since when reading shows something else
         self._ended: dict[str, None] = {}
+        self._events = 0  # about the call, taken in so far
+        self._was_there = False  # the agent has had a part in the call
 
     # The contract
 
@@ -184,6 +184,8 @@ class ConversationsStrategy:
         """Ask how the leg stands; see `MuteStrategy.read`."""
         leg = await self._locate()
         self._compare(leg)
+        if leg is None and self._was_there:
+            return Observation(CallState.DISCONNECTED, None, "read")
         return _observation(leg, "read")
 
     def _compare(self, leg: Leg | None) -> None:
@@ -218,6 +220,7 @@ class ConversationsStrategy:
     async def _locate(self, *, look_up: bool = False) -> Leg | None:
         """Read the call and choose the leg; with ``look_up`` find the user's next call if this one is over."""
         await self._identify()
+        events = self._events
         leg = None
         if self._conversation_id is not None:
             leg = await self._read_leg(self._conversation_id)
@@ -226,17 +229,21 @@ class ConversationsStrategy:
             if found is not None and found != self._conversation_id:
                 self._conversation_id = found
                 leg = await self._read_leg(found)
-        self.leg = leg
-        self._seen_at = self._clock.now()
+        if events == self._events:  # else the event is the newer of the two, or as good
+            self.leg, self._seen_at = leg, self._clock.now()
+        self._was_there = self._was_there or leg is not None
         return leg
 
     async def _read_leg(self, conversation_id: str) -> Leg | None:
-        where = ("conversations", "calls") if self._profile.shape == "flat" else ("conversations",)
+        flat, events = self._profile.shape == "flat", self._events
+        where = ("conversations", "calls") if flat else ("conversations",)
+        needs = "" if flat else "conversation:communication:view"
         try:
-            conversation = _decode(dialect.read_conversation, await self._get(api_path(*where, conversation_id)))
+            answer = await self._get(api_path(*where, conversation_id), needs)
         except NotFound:
             return None
-        self._remember(conversation, forget=True)
+        conversation = _decode(dialect.read_conversation, answer)
+        self._remember(conversation, forget=events == self._events)
         return dialect.choose_leg(conversation, self._user_id, observers=self._profile.observers)
 
     async def _look_up(self) -> str | None:
@@ -248,7 +255,7 @@ class ConversationsStrategy:
                 observers=self._profile.observers,
             )
         else:
-            status = await self._get(dialect.status_path(self._user_id))
+            status = await self._get(dialect.status_path(self._user_id), "analytics:agentState:view")
             busy = dialect.busy_with_sessions(_decode(dialect.read_agent_status, status))
         names = list(busy.calls)
         if len(names) > 1 and self._profile.policy == "connected" and len(busy.connected) == 1:
@@ -269,13 +276,13 @@ class ConversationsStrategy:
         busy = f"; there is: {', '.join(seen)}" if seen else ""
         return NoActiveCall(f"user {self._user_id} is in no call{busy}")
 
-    async def _get(self, path: str) -> bytes:
+    async def _get(self, path: str, needs: str = "") -> bytes:
         try:
             return (await self._api.request("GET", path)).body
         except NotFound:
             raise
         except ApiError as error:
-            problem = dialect.explain(error)
+            problem = dialect.explain(error, needs=needs)
         raise problem
 
     async def _patch(self, leg: Leg, muted: bool) -> ApiError | None:
@@ -344,6 +351,7 @@ class ConversationsStrategy:
         if self._older(conversation):
             self.stale_events += 1
             return
+        self._events += 1
         self._remember(conversation, forget=False)
         leg = dialect.choose_leg(conversation, self._user_id, observers=self._profile.observers)
         self.leg, self._seen_at = leg, self._clock.now()
