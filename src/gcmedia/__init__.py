@@ -27,12 +27,14 @@ from .config import (
     CompressorConfig,
     ConversationsConfig,
     GateConfig,
+    InteractiveSessionsConfig,
     JitterConfig,
     MuteConfig,
     NotificationsConfig,
     PlatformMediaConfig,
     ReconnectConfig,
     SilenceConfig,
+    WebchatEdgeConfig,
 )
 from .errors import (
     AmbiguousCall,
@@ -70,17 +72,23 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
     from .regions import Region, resolve_region
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
+    "AudioControl": "mute",
     "Capture": "capture",
     "Credentials": "auth",
     "Notifications": "notifications",
     "Region": "regions",
+    "MuteControl": "mute",
+    "MuteResult": "mute",
+    "MuteState": "mute",
     "TokenProvider": "auth",
     "capture": "capture",
+    "open_mute": "mute",
     "resolve_region": "regions",
 }
 
@@ -89,6 +97,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AmbiguousCall",
     "ApiError",
+    "AudioControl",
     "AuthError",
     "CallEnded",
     "Capture",
@@ -109,6 +118,7 @@ __all__ = [
     "HandshakeError",
     "Header",
     "Hole",
+    "InteractiveSessionsConfig",
     "InvalidAudioStateError",
     "JitterBuffer",
     "JitterConfig",
@@ -118,7 +128,10 @@ __all__ = [
     "MediaFormat",
     "MissingCredentials",
     "MuteConfig",
+    "MuteControl",
     "MuteError",
+    "MuteResult",
+    "MuteState",
     "NoActiveCall",
     "NotFound",
     "Notifications",
@@ -149,6 +162,7 @@ __all__ = [
     "TransportError",
     "UserContextRequired",
     "Verdict",
+    "WebchatEdgeConfig",
     "alaw_decode",
     "alaw_encode",
     "capture",
@@ -159,6 +173,7 @@ __all__ = [
     "l16_encode",
     "level_dbov",
     "mean_abs",
+    "open_mute",
     "parse_header",
     "peak",
     "resolve_region",

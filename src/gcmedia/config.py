@@ -10,12 +10,14 @@ __all__ = [
     "CompressorConfig",
     "ConversationsConfig",
     "GateConfig",
+    "InteractiveSessionsConfig",
     "JitterConfig",
     "MuteConfig",
     "NotificationsConfig",
     "PlatformMediaConfig",
     "ReconnectConfig",
     "SilenceConfig",
+    "WebchatEdgeConfig",
 ]
 
 
@@ -477,3 +479,79 @@ class ConversationsConfig:
         _one_of("shape", self.shape, ("flat", "nested"))
         for name in ("starved_after_s", "leg_max_age_s"):
             _within(name, getattr(self, name), 0.0, 3600.0, " s")
+
+
+@dataclass(frozen=True, slots=True)
+class WebchatEdgeConfig:
+    """Profile of the web chat edge WebSocket.
+
+    Attributes
+    ----------
+    stream_id : str or None
+        The stream to act on; None leaves it out, and the server takes the default one.
+    send_conversation_id : bool
+        Whether commands name the conversation, which the published ones do not.
+    confirm : str
+        ``"event"`` where the server answers with an event; ``"none"`` where it is told and forgets.
+    refresh_margin_s : float
+        How long before its end a token is renewed.
+    open_timeout_s, auth_timeout_s : float
+        Time for the upgrade, and from the token to the server's answer; then the socket is closed.
+    ping_interval_s, pong_timeout_s : float
+        Keep-alive.
+    max_message_octets : int
+        A longer message ends the connection.
+    """
+
+    stream_id: str | None = None
+    send_conversation_id: bool = False
+    confirm: str = "event"
+    refresh_margin_s: float = 60.0
+    open_timeout_s: float = 10.0
+    auth_timeout_s: float = 5.0
+    ping_interval_s: float = 30.0
+    pong_timeout_s: float = 20.0
+    max_message_octets: int = 1 << 16
+
+    def __post_init__(self) -> None:
+        if self.stream_id == "":
+            raise ConfigError("stream_id is empty; None leaves it out")
+        _one_of("confirm", self.confirm, ("event", "none"))
+        _within("refresh_margin_s", self.refresh_margin_s, 0.0, 3600.0, " s")
+        for name in ("open_timeout_s", "auth_timeout_s", "ping_interval_s", "pong_timeout_s"):
+            _within(name, getattr(self, name), 0.001, 86_400.0, " s")
+        _within("max_message_octets", self.max_message_octets, 1024, 1 << 30, " octets")
+
+
+@dataclass(frozen=True, slots=True)
+class InteractiveSessionsConfig:
+    """Profile of interactive sessions.
+
+    Attributes
+    ----------
+    session_id : str or None
+        The session to act on; None searches for the user's.
+    policy : str or None
+        Which of several sessions is meant: ``"newest"``, ``"connected"``, or None for an error.
+    lookup_ttl_s : float
+        How long a session that was found is used without searching again.
+    search_method : str
+        ``"POST"``, as the published code has it, or ``"GET"``, as its heading says.
+    page_size : int
+        Sessions asked for, at least 2.
+    """
+
+    session_id: str | None = None
+    policy: str | None = None
+    lookup_ttl_s: float = 2.0
+    search_method: str = "POST"
+    page_size: int = 10
+
+    def __post_init__(self) -> None:
+        if self.session_id == "":
+            raise ConfigError("session_id is empty; None searches for it")
+        if self.policy is not None:
+            _one_of("policy", self.policy, ("newest", "connected"))
+        _within("lookup_ttl_s", self.lookup_ttl_s, 0.0, 3600.0, " s")
+        _one_of("search_method", self.search_method, ("POST", "GET"))
+        _within("page_size", self.page_size, 2, 100)

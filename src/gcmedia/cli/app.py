@@ -10,6 +10,7 @@ from ..errors import AuthError, ConfigError, Forbidden, FormatError, GcmediaErro
 from .audit import audit_app
 from .capture import capture_command
 from .demo import demo_command
+from .mute import mute_command, status_command, unmute_command
 from .report import report_command
 from .simulate import simulate_command
 from .token import token_app
@@ -24,6 +25,9 @@ app = typer.Typer(
 )
 app.command("capture")(capture_command)
 app.command("demo")(demo_command)
+app.command("mute")(mute_command)
+app.command("unmute")(unmute_command)
+app.command("status")(status_command)
 app.command("report")(report_command)
 app.command("simulate")(simulate_command)
 app.add_typer(audit_app, name="audit")

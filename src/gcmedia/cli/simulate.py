@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..demo import speech_call
-from ..simulator import Call, Faults, Simulator, serve_forever
+from ..simulator import AgentLeg, Call, Faults, Simulator, serve_forever
 from .run import run_async
 
 __all__ = ["simulate_command"]
@@ -20,7 +20,9 @@ def _tell(conversation: str, cloud: Simulator) -> None:
     print(f"export GENESYS_REGION={cloud.base_url}")
     print(f"export GENESYS_CLIENT_ID={cloud.client_id}")
     print(f"export GENESYS_CLIENT_SECRET={cloud.client_secret}")
-    print(f"# in another shell: gcmedia capture {conversation} --out calls", flush=True)
+    print("export AGENT_USER_ID=agent-1")
+    print(f"# in another shell: gcmedia capture {conversation} --out calls")
+    print(f"# or: gcmedia mute --conversation {conversation}", flush=True)
 
 
 def simulate_command(
@@ -46,6 +48,7 @@ def simulate_command(
             speed=speed,
             port=port,
             layout=layout,
+            legs=[AgentLeg("session-1", conversation_id=conversation, user_id="agent-1")],
         ),
         backend,
     )

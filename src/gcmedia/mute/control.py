@@ -88,6 +88,7 @@ class MuteControl:
         self._fanout: Fanout[MuteEvent] = Fanout()
         self._wake = anyio.Event()
         self._ready = anyio.Event()
+        self._failed = anyio.Event()
         self._failure: GcmediaError | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._life = "new"
@@ -136,6 +137,13 @@ class MuteControl:
         self._deliver()
         self._fanout.finish(failure)
         self._ready.set()
+        self._failed.set()
+
+    async def wait_failed(self) -> GcmediaError:
+        """Wait until the strategy can do no more; all who wait have been told then, and nothing can be asked."""
+        await self._failed.wait()
+        assert self._failure is not None
+        return self._failure
 
     # What is asked
 

@@ -255,6 +255,9 @@ class MuteMachine:
         if self._wish is not None:
             self._fail(self._wish, failure)
         self._answer_refreshers(failure)
+        self._doubt = True
+        self._call_state = CallState.UNKNOWN
+        self._tell(_NEVER)
 
     # What to do
 

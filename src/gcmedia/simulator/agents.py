@@ -137,6 +137,8 @@ class AgentLeg:
         Of the agent in the conversation; ``leg_id`` with ``-participant`` by default.
     media_type, purpose : str
         ``"voice"`` and ``"agent"`` by default.
+    started_at : float
+        Unix time at which it began; tells sessions of one user apart.
 
     Attributes
     ----------
@@ -157,6 +159,7 @@ class AgentLeg:
         participant_id: str | None = None,
         media_type: str = "voice",
         purpose: str = "agent",
+        started_at: float = 1_700_000_000.0,
     ) -> None:
         if state not in LEG_STATES:
             raise ConfigError(f"state is {state!r}, not one of {', '.join(LEG_STATES)}")
@@ -166,6 +169,7 @@ class AgentLeg:
         self.participant_id = participant_id or f"{leg_id}-participant"
         self.media_type = media_type
         self.purpose = purpose
+        self.started_at = started_at
         self.asked: deque[tuple[float, bool]] = deque(maxlen=_HISTORY)
         self.undercuts = 0
         self._history: deque[LegChange] = deque([LegChange(0.0, state, muted, "start")], maxlen=_HISTORY)
@@ -181,6 +185,11 @@ class AgentLeg:
         """Let these faults happen from now on."""
         self._faults = faults
         self._draws = random.Random(f"{faults.seed}/{self.leg_id}")
+
+    @property
+    def faults(self) -> MuteFaults:
+        """Those in force."""
+        return self._faults
 
     @property
     def history(self) -> tuple[LegChange, ...]:
@@ -245,7 +254,7 @@ class AgentLeg:
         """A client that is told of every change from now on."""
         self._watches = [one for one in self._watches if not one.closed]
         number = next(self._watch_numbers)
-        watch = LegWatch(self, self._faults, random.Random(f"{self._faults.seed}/{self.leg_id}/{number}"))
+        watch = LegWatch(self, random.Random(f"{self._faults.seed}/{self.leg_id}/{number}"))
         self._watches.append(watch)
         return watch
 
@@ -291,17 +300,16 @@ class AgentLeg:
 class LegWatch:
     """What one client is told of a leg: late, twice, out of order or not at all, as the faults have it."""
 
-    def __init__(self, leg: AgentLeg, faults: MuteFaults, draws: random.Random) -> None:
+    def __init__(self, leg: AgentLeg, draws: random.Random) -> None:
         self.leg = leg
         self.closed = False
-        self._faults = faults
         self._draws = draws
         self._due: list[tuple[float, int, LegChange]] = []
         self._numbers = count()
 
     def hear(self, change: LegChange) -> None:
         """Take note of a change."""
-        faults, draws = self._faults, self._draws
+        faults, draws = self.leg.faults, self._draws
         if self.closed or draws.random() < faults.event_loss:
             return
         for _ in range(1 + (draws.random() < faults.event_duplicates)):

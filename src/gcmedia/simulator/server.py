@@ -23,6 +23,7 @@ from .conversations import Conversations
 from .faults import Faults
 from .gate import Gate
 from .http import HttpReader, Request, RequestRefused, Response, api_error
+from .interactive_sessions import InteractiveSessions
 from .journal import HttpExchange, Journal, Truth
 from .media_messages import LAYOUTS
 from .notifications import Notifications
@@ -31,6 +32,7 @@ from .platform import Platform
 from .platform_media import PlatformMedia
 from .routes import Router, SocketRoute
 from .tokens import TokenStore
+from .webchat_edge import EDGE_ACKS, WebchatEdge
 from .websocket import WebSocket
 
 __all__ = ["Simulator", "serve_forever"]
@@ -79,6 +81,9 @@ class Simulator:
         What goes wrong with that; nothing by default.
     api_faults : ApiFaults, optional
         What goes wrong with the REST API and the notification channels; nothing by default.
+    edge_acks : str
+        How the web chat edge answers commands: ``"command"``, with an event each; ``"change"``, when something
+        changed; ``"none"``.
 
     Attributes
     ----------
@@ -116,6 +121,7 @@ class Simulator:
         legs: Iterable[AgentLeg] = (),
         mute_faults: MuteFaults | None = None,
         api_faults: ApiFaults | None = None,
+        edge_acks: str = "command",
     ) -> None:
         if speed is not None and not 0.0 < speed <= 10_000.0:
             raise ConfigError(f"speed is {speed}, not above 0 and at most 10000, nor None for unpaced")
@@ -124,6 +130,7 @@ class Simulator:
         for name, value, known in (
             ("layout", layout, LAYOUTS),
             ("ack", ack, ("detailed", "bare")),
+            ("edge_acks", edge_acks, EDGE_ACKS),
             ("token_in", token_in, ("any", "header", "query")),
         ):
             if value not in known:
@@ -159,6 +166,8 @@ class Simulator:
                 *PlatformMedia(self._platform).routes(),
                 *Conversations(self._platform, self.gate).routes(),
                 *self.notifications.routes(),
+                *WebchatEdge(self._platform, edge_acks).routes(),
+                *InteractiveSessions(self._platform).routes(),
             ]
         )
         self._host = host
@@ -215,6 +224,11 @@ class Simulator:
     def media_url(self) -> str:
         """The platform media socket."""
         return f"ws://{self._authority}/api/v2/platform/media"
+
+    @property
+    def edge_url(self) -> str:
+        """The web chat edge, without its query."""
+        return f"ws://{self._authority}/ws"
 
     @property
     def agents(self) -> Agents:

@@ -101,6 +101,8 @@ class WebSocket:
     async def send(self, *messages: str | bytes) -> None:
         """Send messages in one go.  Raises `WebSocketClosed` when they cannot all be sent."""
         async with self._lock:
+            if self._silent:
+                raise WebSocketClosed
             try:
                 for message in messages:
                     if isinstance(message, str):
