@@ -11,13 +11,25 @@ from typing import Any
 import anyio
 import pytest
 
-from gcmedia import ConversationsConfig, GcmediaError, MuteConfig, NoActiveCall
+from gcmedia import (
+    AmbiguousCall,
+    ConfigError,
+    ConversationsConfig,
+    Credentials,
+    GcmediaError,
+    MuteConfig,
+    NoActiveCall,
+    open_mute,
+)
 from gcmedia.mute import CallState, ConversationsStrategy, MuteControl, MuteStatus
 from gcmedia.simulator import AgentLeg, ApiFaults, MuteFaults
 
 from ..notifications.cloud import PATIENT, Cloud, cloud, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*"),  # trio's word on httpx when it is cancelled
+]
 
 
 #: On a clock that hurries, five seconds are little for a machine that is busy otherwise.
@@ -133,6 +145,29 @@ async def test_who_is_in_no_call_cannot_be_muted() -> None:  # 002-26
         with pytest.raises(NoActiveCall):
             async with MuteControl(strategy, clock=there.clock):
                 pass
+
+
+async def test_names_and_settings_are_enough() -> None:  # 000-01, 000-40
+    legs = [AgentLeg(name, conversation_id=name, user_id="agent") for name in ("older", "newer")]
+    async with cloud(legs=legs) as there:
+        credentials = Credentials(there.sim.client_id, there.sim.client_secret, there.sim.base_url)
+        with pytest.raises(ConfigError, match="user_id is needed"):
+            async with open_mute("conversations", credentials=credentials):
+                pass
+        with pytest.raises(AmbiguousCall):
+            async with open_mute("conversations", user_id="agent", credentials=credentials):
+                pass
+        profile = ConversationsConfig(policy="newest")
+        async with open_mute("conversations", user_id="agent", credentials=credentials, profile=profile) as control:
+            (await control.mute()).check()
+        assert [len(leg.asked) for leg in legs] == [0, 1]
+        own = there.sim.user_token("agent")
+        profile = ConversationsConfig(endpoint="self")
+        async with open_mute(
+            "conversations", conversation_id="older", token=own, region=there.sim.base_url, profile=profile
+        ) as control:
+            (await control.mute()).check()
+        assert [len(leg.asked) for leg in legs] == [1, 1]
 
 
 async def test_a_ringing_leg_may_be_muted_where_the_rule_allows_it() -> None:  # 000-18
