@@ -389,8 +389,8 @@ _NOT_THE_USER = (
 )
 _PERMISSION = (
     "client credentials need a role with one of conversation:participant:wrapup, conversation:call:record,"
-    " conversation:communication:disconnect (on behalf of a user conversation:agentlessCall:add will do too); user"
-    " tokens need the scope conversations"
+    " conversation:communication:disconnect (for acting on behalf of a user conversation:agentlessCall:add is listed"
+    " beside them); user tokens need the scope conversations"
 )
 _NOT_A_MUTE = "the platform read the request as something other than a mute"
 
