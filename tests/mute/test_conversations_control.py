@@ -101,7 +101,7 @@ async def test_an_effect_that_never_comes_is_a_timeout() -> None:  # 000-28
         assert not here.truth()
 
 
-async def test_a_supervisor_is_the_authority() -> None:  # 000-32, 001-21
+async def test_a_supervisor_is_the_authority() -> None:  # 000-32
     async with controlled() as here:
         await here.control.mute()
         here.leg.supervise(False, here.now())
@@ -129,7 +129,7 @@ async def test_the_end_of_the_call_ends_what_waits_for_it() -> None:
         assert here.control.state.confirmed is None
 
 
-async def test_after_a_reconnect_the_state_is_unknown_until_it_was_read() -> None:  # 000-30, 001-18
+async def test_after_a_reconnect_the_state_is_unknown_until_it_was_read() -> None:  # 000-30
     async with controlled() as here:
         await here.control.mute()
         reads = len(here.cloud.answered("GET", "/calls/conv"))

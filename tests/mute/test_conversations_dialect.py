@@ -185,9 +185,7 @@ DOCUMENTED: list[tuple[int, str, type[ApiError]]] = [
 
 
 @pytest.mark.parametrize(("status", "code", "kind"), DOCUMENTED, ids=[code for _, code, _ in DOCUMENTED])
-def test_each_documented_code_says_what_it_means(
-    status: int, code: str, kind: type[ApiError]
-) -> None:  # 002-13, 003-11
+def test_each_documented_code_says_what_it_means(status: int, code: str, kind: type[ApiError]) -> None:  # 002-13
     base = {403: Forbidden, 409: Conflict}.get(status, ApiError)
     error = base("asked and refused", status=status, code=code, params={"p": "x"}, context_id="c", correlation_id="i")
     explained = explain(error)

@@ -301,7 +301,7 @@ async def test_monitors_and_voicemail_are_not_muted_for_the_agent() -> None:
         assert [len(one.asked) for one in here.cloud.sim.agents.legs] == [0, 1]
 
 
-async def test_after_a_transfer_away_and_back_the_new_leg_is_the_one() -> None:  # 002-20, 002-21
+async def test_after_a_transfer_away_and_back_the_new_leg_is_the_one() -> None:  # 002-09, 002-20, 002-21
     async with running() as here:
         first = here.cloud.sim.agents.legs[0]
         first.move("disconnected", here.now())
@@ -399,7 +399,7 @@ async def test_an_event_from_before_the_leg_ended_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("end", ["cut", "close", "revoked"])
-async def test_a_lost_socket_makes_the_state_unknown_until_it_has_been_read(end: str) -> None:  # 000-30, 001-18
+async def test_a_lost_socket_makes_the_state_unknown_until_it_has_been_read(end: str) -> None:  # 000-30
     async with running() as here:
         if end == "revoked":
             await here.cloud.sim.notifications.revoke_tokens()
