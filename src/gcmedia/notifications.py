@@ -11,7 +11,7 @@ import random
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -38,6 +38,7 @@ from .errors import (
     TransportError,
 )
 from .fanout import Stream
+from .redact import repeatable
 from .regions import is_loopback
 from .transport.api import ApiClient, api_path
 from .transport.http import Answer
@@ -395,6 +396,7 @@ class Notifications:
             for state in states:
                 if not state.permitted and state.topic in self._topics:
                     del self._topics[state.topic]
+                    state = replace(state, reason=repeatable(state.reason, personal=False))
                     self.rejected[state.topic] = state
                     logger.warning("the topic %s is refused: %s", state.topic, state.reason)
                     self._gap("refused", state.topic)
@@ -645,7 +647,8 @@ class Notifications:
                 logger.info("the server will close the notification socket; another is opened")
                 self._stir()
             case dialect.TokenRevoked():
-                logger.warning("the token was revoked (%s): a new channel is made", event.reason or "no reason given")
+                reason = repeatable(event.reason, personal=False) or "no reason given"
+                logger.warning("the token was revoked (%s): a new channel is made", reason)
                 self._replace_channel = True
                 link.problem = ConnectionLost("the token of the notification channel was revoked")
                 link.scope.cancel()
