@@ -22,7 +22,7 @@ LEVELS = (
     ("errors", "types"),
     ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact"),
     ("auth", "transport", "record"),
-    ("delivery", "reconnect"),
+    ("delivery", "notifications", "reconnect"),
     ("mute", "capture", "media_streams", "server"),
     ("metrics", "monitor", "report", "simulator", "cli", "demo"),
     ("__main__",),

@@ -25,11 +25,13 @@ from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
 from .config import (
     CompressorConfig,
+    ConversationsConfig,
     GateConfig,
     InteractiveSessionsConfig,
     JitterConfig,
     MediaStreamsConfig,
     MuteConfig,
+    NotificationsConfig,
     PlatformMediaConfig,
     ReconnectConfig,
     SilenceConfig,
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from .capture import Capture, capture
     from .media_streams import MediaStreams, capture_streams
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
+    from .notifications import Notifications
     from .regions import Region, resolve_region
 
 #: Imported when first asked for, with the libraries that they need.
@@ -86,6 +89,7 @@ _LAZY = {
     "MuteControl": "mute",
     "MuteResult": "mute",
     "MuteState": "mute",
+    "Notifications": "notifications",
     "Region": "regions",
     "TokenProvider": "auth",
     "capture": "capture",
@@ -109,6 +113,7 @@ __all__ = [
     "ConfigError",
     "Conflict",
     "ConnectionLost",
+    "ConversationsConfig",
     "CpuFeatures",
     "Credentials",
     "Forbidden",
@@ -138,6 +143,8 @@ __all__ = [
     "MuteState",
     "NoActiveCall",
     "NotFound",
+    "Notifications",
+    "NotificationsConfig",
     "Packet",
     "PacketError",
     "PlatformMediaConfig",

@@ -62,7 +62,7 @@ def cloud(shell: Shell, leg: AgentLeg, request: pytest.FixtureRequest) -> Iterat
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("strategy", ["interactive-sessions", "webchat-edge"])
+@pytest.mark.parametrize("strategy", ["interactive-sessions", "webchat-edge", "conversations"])
 def test_000_40_mute_status_unmute(cloud: Simulator, shell: Shell, leg: AgentLeg, strategy: str, backend: str) -> None:
     options = ["--strategy", strategy, "--conversation", "conv-1", "--json", "--backend", backend]
     code, told, said = shell.run("mute", *options)

@@ -12,7 +12,7 @@ import anyio
 import typer
 from rich.markup import escape
 
-from ..config import InteractiveSessionsConfig, WebchatEdgeConfig
+from ..config import ConversationsConfig, InteractiveSessionsConfig, WebchatEdgeConfig
 from ..errors import (
     AmbiguousCall,
     ApiError,
@@ -45,7 +45,7 @@ _OF_STATUS = {
     MuteStatus.CALL_ENDED: "no_call",
 }
 
-StrategyOption = Annotated[str, typer.Option(help="webchat-edge, interactive-sessions or another way to mute.")]
+StrategyOption = Annotated[str, typer.Option(help="conversations, webchat-edge or interactive-sessions.")]
 ConversationOption = Annotated[str, typer.Option(help="Id of the conversation, for ways that need it.")]
 UserOption = Annotated[str, typer.Option(help="Id of the agent, for ways that need it; else AGENT_USER_ID.")]
 TimeoutOption = Annotated[float, typer.Option(help="Seconds to wait for the server's confirmation.")]
@@ -137,11 +137,13 @@ def _options(
     policy: str | None,
     allow_custom_host: bool,
 ) -> dict[str, Any]:
-    profile: WebchatEdgeConfig | InteractiveSessionsConfig | None = None
+    profile: WebchatEdgeConfig | InteractiveSessionsConfig | ConversationsConfig | None = None
     if strategy == "webchat-edge":
         profile = WebchatEdgeConfig(stream_id=stream)
     elif strategy == "interactive-sessions":
         profile = InteractiveSessionsConfig(session_id=session, policy=policy)
+    elif strategy == "conversations":
+        profile = ConversationsConfig(policy=policy)
     return {
         "strategy": strategy,
         "conversation_id": conversation,
@@ -227,7 +229,9 @@ def _code(error: GcmediaError) -> int:
 def _advice(error: GcmediaError) -> str:
     """What to do about it."""
     if isinstance(error, AmbiguousCall):
-        return "name one by --session or --stream, or choose one by --policy newest or --policy connected"
+        return (
+            "name one by --conversation, --session or --stream, or choose one by --policy newest or --policy connected"
+        )
     if isinstance(error, NoActiveCall | CallEnded | StreamNotFound):
         return "make sure that the agent is in a voice call: chats and tasks have no microphone to mute"
     if isinstance(error, InvalidAudioStateError):

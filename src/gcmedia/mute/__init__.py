@@ -2,6 +2,7 @@
 
 from .audio_control import Audio, AudioControl
 from .control import MuteControl, Subscription
+from .conversations import ConversationsStrategy
 from .interactive_sessions import InteractiveSessions, organization_region
 from .opening import STRATEGIES, MuteTarget, default_config, open_mute
 from .result import MuteEvent, MuteResult, MuteState, MuteStatus
@@ -13,6 +14,7 @@ __all__ = [
     "Audio",
     "AudioControl",
     "CallState",
+    "ConversationsStrategy",
     "InteractiveSessions",
     "MuteControl",
     "MuteEvent",

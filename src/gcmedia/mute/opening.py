@@ -10,11 +10,12 @@ from typing import TypeVar
 
 from ..auth import BearerAuth, Credentials, TokenProvider, TokenSource, token_source
 from ..clock import Clock
-from ..config import InteractiveSessionsConfig, MuteConfig, ReconnectConfig, WebchatEdgeConfig
+from ..config import ConversationsConfig, InteractiveSessionsConfig, MuteConfig, ReconnectConfig, WebchatEdgeConfig
 from ..errors import ConfigError, MissingCredentials
 from ..regions import Region, resolve_region
 from ..transport.api import ApiClient
 from .control import MuteControl
+from .conversations import ConversationsStrategy
 from .interactive_sessions import InteractiveSessions
 from .strategy import MuteStrategy
 from .webchat_edge import WebchatEdge, edge_url
@@ -42,7 +43,7 @@ class MuteTarget:
         Of the web chat edge; by default the name of the region.
     url : str or None
         Of the web chat edge, without its query, instead of a published one.
-    profile : WebchatEdgeConfig, InteractiveSessionsConfig or None
+    profile : WebchatEdgeConfig, InteractiveSessionsConfig, ConversationsConfig or None
         Settings of the strategy.
     reconnect : ReconnectConfig or None
         Of connections.
@@ -82,7 +83,23 @@ async def _webchat_edge(target: MuteTarget, stack: AsyncExitStack) -> MuteStrate
 
 
 async def _interactive_sessions(target: MuteTarget, stack: AsyncExitStack) -> MuteStrategy:
-    api = await stack.enter_async_context(
+    profile = _profile(target, InteractiveSessionsConfig)
+    return InteractiveSessions(await _api(target, stack), target.user_id, profile, clock=target.clock)
+
+
+async def _conversations(target: MuteTarget, stack: AsyncExitStack) -> MuteStrategy:
+    return ConversationsStrategy(
+        await _api(target, stack),
+        _profile(target, ConversationsConfig),
+        user_id=target.user_id,
+        conversation_id=target.conversation_id,
+        clock=target.clock,
+        rng=target.rng,
+    )
+
+
+async def _api(target: MuteTarget, stack: AsyncExitStack) -> ApiClient:
+    return await stack.enter_async_context(
         ApiClient(
             target.region.api_url,
             BearerAuth(target.tokens),
@@ -90,8 +107,6 @@ async def _interactive_sessions(target: MuteTarget, stack: AsyncExitStack) -> Mu
             clock=target.clock,
         )
     )
-    profile = _profile(target, InteractiveSessionsConfig)
-    return InteractiveSessions(api, target.user_id, profile, clock=target.clock)
 
 
 def _profile(target: MuteTarget, kind: type[P]) -> P:
@@ -106,6 +121,7 @@ def _profile(target: MuteTarget, kind: type[P]) -> P:
 STRATEGIES: dict[str, Callable[[MuteTarget, AsyncExitStack], Awaitable[MuteStrategy]]] = {
     "interactive-sessions": _interactive_sessions,
     "webchat-edge": _webchat_edge,
+    "conversations": _conversations,
 }
 
 
@@ -124,7 +140,7 @@ async def open_mute(
     token: str | TokenSource | Callable[[], str | Awaitable[str]] | None = None,
     region: str | Region | None = None,
     config: MuteConfig | None = None,
-    profile: WebchatEdgeConfig | InteractiveSessionsConfig | None = None,
+    profile: WebchatEdgeConfig | InteractiveSessionsConfig | ConversationsConfig | None = None,
     environment: str | None = None,
     url: str | None = None,
     reconnect: ReconnectConfig | None = None,

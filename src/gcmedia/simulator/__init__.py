@@ -10,6 +10,7 @@
 """
 
 from .agents import AgentLeg, Agents, LegChange, LegRefusal, LegWatch, MuteFaults
+from .api_faults import ApiFaults
 from .calls import Call, Utterance
 from .faults import MALFORMED_KINDS, Disconnect, Faults, Jump, Span
 from .journal import Connection, HttpExchange, Journal, Record, SaidLine, Truth, TruthHole
@@ -20,6 +21,7 @@ __all__ = [
     "MALFORMED_KINDS",
     "AgentLeg",
     "Agents",
+    "ApiFaults",
     "Call",
     "Connection",
     "Disconnect",

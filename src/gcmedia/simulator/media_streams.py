@@ -49,7 +49,6 @@ class MediaStreamsSocket:
         """Where it is served."""
         return [
             SocketRoute("/api/v2/media/streams", self.admit, self.serve),
-            HttpRoute("GET", "/api/v2/conversations/{conversationId}", self.describe),
         ]
 
     def admit(self, request: Request) -> Response | None:
@@ -61,13 +60,10 @@ class MediaStreamsSocket:
 
     async def describe(self, request: Request) -> Response:
         """An interaction as the conversations API describes it, by the server's clock."""
-        refused = self._platform.authorise(request, anyio.current_time())
-        if refused is not None:
-            return refused
-        name = request.params["conversationId"]
+        name = request.params["conversation"]
         stream = self._platform.stream(name)
         if stream is None:
-            return api_error(404, "The conversation was not found.")
+            return api_error(404, "The conversation was not found.", code="conversation.error.conversation.not.found")
         now = time() + self._plan.clock_skew_s
         end = self._end_of(name)
         person: dict[str, object] = {"id": f"{name}-customer", "purpose": "customer"}

@@ -17,13 +17,17 @@ from anyio.from_thread import start_blocking_portal
 
 from ..errors import ConfigError, StateError
 from .agents import AgentLeg, Agents, MuteFaults
+from .api_faults import ApiFaults
 from .calls import Call
+from .conversations import Conversations
 from .faults import Faults
+from .gate import Gate
 from .http import HttpReader, Request, RequestRefused, Response, api_error
 from .interactive_sessions import InteractiveSessions
 from .journal import HttpExchange, Journal, Truth
 from .media_messages import LAYOUTS
 from .media_streams import MediaStreamsSocket
+from .notifications import Notifications
 from .oauth import OAuth
 from .platform import Platform
 from .platform_media import PlatformMedia
@@ -79,9 +83,18 @@ class Simulator:
         Agents' parts of calls, to be muted; `agents` has them.
     mute_faults : MuteFaults, optional
         What goes wrong with that; nothing by default.
+    api_faults : ApiFaults, optional
+        What goes wrong with the REST API and the notification channels; nothing by default.
     edge_acks : str
         How the web chat edge answers commands: ``"command"``, with an event each; ``"change"``, when something
         changed; ``"none"``.
+
+    Attributes
+    ----------
+    gate : Gate
+        What requests to the API pass; counts those that came too early.
+    notifications : Notifications
+        The notification service, to be made to fail at a moment of the caller's choice.
 
     Notes
     -----
@@ -112,6 +125,7 @@ class Simulator:
         media_streams: StreamsPlan | None = None,
         legs: Iterable[AgentLeg] = (),
         mute_faults: MuteFaults | None = None,
+        api_faults: ApiFaults | None = None,
         edge_acks: str = "command",
     ) -> None:
         if speed is not None and not 0.0 < speed <= 10_000.0:
@@ -148,13 +162,20 @@ class Simulator:
             write_timeout_s=write_timeout_s,
             media_streams=media_streams or StreamsPlan(),
         )
+        api_faults = api_faults or ApiFaults()
+        self.gate = Gate(self._platform, api_faults)
+        self.notifications = Notifications(self._platform, self.gate, api_faults)
+        self._mute_faults = mute_faults
+        streams = MediaStreamsSocket(self._platform)
         self._router = Router(
             [
                 *OAuth(self._platform).routes(),
                 *PlatformMedia(self._platform).routes(),
+                *Conversations(self._platform, self.gate, streams.describe).routes(),
+                *self.notifications.routes(),
                 *WebchatEdge(self._platform, edge_acks).routes(),
                 *InteractiveSessions(self._platform).routes(),
-                *MediaStreamsSocket(self._platform).routes(),
+                *streams.routes(),
             ]
         )
         self._host = host
@@ -226,6 +247,16 @@ class Simulator:
     def agents(self) -> Agents:
         """The legs that can be muted; to be changed in the event loop that the simulator runs in."""
         return self._platform.agents
+
+    async def add_leg(self, leg: AgentLeg) -> None:
+        """Let an agent join a call, as a transfer or a consultation does."""
+        leg.order(self._mute_faults or MuteFaults())
+        self._platform.agents.legs.append(leg)
+        await self.notifications.arrived(leg)
+
+    def user_token(self, user_id: str) -> str:
+        """A token as a user's sign-in gives it; to be called in the event loop that the simulator runs in."""
+        return self._platform.tokens.issue(anyio.current_time(), user_id)
 
     @property
     def conversations(self) -> tuple[str, ...]:
