@@ -14,8 +14,6 @@ from gcmedia.cli.show import console
 from gcmedia.simulator import AgentLeg, MuteFaults, Simulator
 from tests.mute.conftest import AGENT, agent_leg
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*")  # trio's word on httpx when it is cancelled
-
 
 class Shell:
     """Runs the command with the credentials of a cloud."""

@@ -34,11 +34,7 @@ from gcmedia.mute import (
 from gcmedia.simulator import Faults, MuteFaults
 from tests.mute.conftest import AGENT, Cloud, CloudMaker, agent_leg, until
 
-pytestmark = [
-    pytest.mark.anyio,
-    # On trio, cancelling httpx in the middle of sending leaves the generator of its request's body to the collector.
-    pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*"),
-]
+pytestmark = pytest.mark.anyio
 
 QUICK = MuteConfig(coalesce_s=0.0, min_interval_s=0.0, read_interval_s=0.0, base_s=0.02, confirm_timeout_s=2.0)
 

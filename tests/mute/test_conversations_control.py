@@ -26,10 +26,7 @@ from gcmedia.simulator import AgentLeg, ApiFaults, MuteFaults
 
 from ..notifications.cloud import PATIENT, Cloud, cloud, until
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*"),  # trio's word on httpx when it is cancelled
-]
+pytestmark = pytest.mark.anyio
 
 
 #: On a clock that hurries, five seconds are little for a machine that is busy otherwise.

@@ -32,10 +32,7 @@ from gcmedia.simulator import AgentLeg, ApiFaults, MuteFaults
 from ..notifications.cloud import PATIENT, Cloud, cloud, until
 from .test_conversations_dialect import DOCUMENTED
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*"),  # trio's word on httpx when it is cancelled
-]
+pytestmark = pytest.mark.anyio
 
 
 def leg(name: str = "leg", **settings: Any) -> AgentLeg:

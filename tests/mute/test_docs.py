@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/mute.md"])
-@pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*")
 def test_examples_on_the_simulator_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
     examples = [block for block in blocks if "open_mute" in block and "Simulator(" in block]

@@ -36,11 +36,7 @@ from gcmedia.simulator import MuteFaults
 from gcmedia.transport.api import ApiClient
 from tests.mute.conftest import AGENT, CloudMaker, agent_leg, until
 
-pytestmark = [
-    pytest.mark.anyio,
-    # On trio, cancelling httpx in the middle of sending leaves the generator of its request's body to the collector.
-    pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*"),
-]
+pytestmark = pytest.mark.anyio
 
 QUICK = MuteConfig(coalesce_s=0.0, min_interval_s=0.0, read_interval_s=0.0, base_s=0.02, jitter_low=1.0, attempts=4)
 

@@ -10,9 +10,6 @@ import pytest
 
 from tests.mute.on_the_wire import storm
 
-# On trio, cancelling httpx in the middle of sending leaves the generator of its request's body to the collector.
-pytestmark = pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*")
-
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("strategy", ["webchat-edge", "interactive-sessions"])

@@ -30,10 +30,7 @@ from gcmedia.simulator import ApiFaults
 
 from .cloud import PATIENT, SOON, Cloud, causes, cloud, collect, until
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*"),  # trio's word on httpx when it is cancelled
-]
+pytestmark = pytest.mark.anyio
 
 TOPIC = "v2.routing.queues.q.conversations.calls"
 OTHER = "v2.users.u.presence"

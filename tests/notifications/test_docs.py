@@ -19,7 +19,6 @@ def examples(name: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*")
 def test_the_example_of_muting_on_the_platform_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = [
         block for block in examples("docs/conversations.md") if "Simulator(" in block and "anyio.run" in block

@@ -14,10 +14,7 @@ from ..capture.running import credentials, patient
 from .cloud import PATIENT, SOON, cloud, until
 from .test_dialect import transcription as said
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__.*"),  # trio's word on httpx when it is cancelled
-]
+pytestmark = pytest.mark.anyio
 
 TOPIC = "v2.conversations.conv.transcription"
 

@@ -43,6 +43,9 @@ class Media(msgspec.Struct, tag="media", frozen=True):
     timestamp: Timestamp
     payload: bytes = msgspec.field(name="audioData")
 
+    def __repr__(self) -> str:
+        return f"Media(sequence_number={self.sequence_number}, timestamp={self.timestamp}, {len(self.payload)} octets)"
+
 
 class TranscriptText(msgspec.Struct, tag="transcript", frozen=True):
     """Something said; ``timestamp`` is the media time, in milliseconds, at which it begins."""
@@ -52,6 +55,9 @@ class TranscriptText(msgspec.Struct, tag="transcript", frozen=True):
     confidence: float = 0.0
     duration_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_DURATION_MS)] = msgspec.field(name="durationMs", default=0)
     channel: str = ""
+
+    def __repr__(self) -> str:
+        return f"TranscriptText(timestamp={self.timestamp}, {len(self.text)} characters, channel={self.channel!r})"
 
 
 class Ack(msgspec.Struct, tag="ack", frozen=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError, RemoteProtocolError
@@ -69,7 +69,7 @@ class EdgeFailure:
         The stream that it names.
     """
 
-    message: str
+    message: str = field(repr=False)
     muted: bool | None
     status: int
     code: str | None
