@@ -23,6 +23,7 @@ cdef class ReceiverBank:
     cdef bint busy                  # also watched by the receivers
     cdef const Batch *batch         # at hand while busy
 
+    cdef bint _is_mine(self, int64_t index, int share) noexcept nogil
     cdef int _step(self, const Batch *batch, int share) noexcept nogil
     cdef int _read_row(self, Py_ssize_t index, const Batch *batch) noexcept nogil
     cdef object _run(self, const Batch *batch)

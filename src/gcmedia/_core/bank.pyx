@@ -100,6 +100,10 @@ cdef class ReceiverBank:
             (<int64_t *>batch.counts.buf)[index] += n
         return 0
 
+    cdef inline bint _is_mine(self, int64_t index, int share) noexcept nogil:
+        """Whether there is such a receiver, and it falls to this thread."""
+        return 0 <= index < self.n and (self.n_threads == 1 or index % self.n_threads == share)
+
     cdef int _step(self, const Batch *batch, int share) noexcept nogil:
         """Do what falls to one thread: -1 when memory is out, -2 when an index or offset has changed meanwhile."""
         cdef Py_ssize_t i, start, size
@@ -115,10 +119,10 @@ cdef class ReceiverBank:
         for i in range(batch.n_packets):
             if i + FAR < batch.n_packets:
                 soon = integer_at(batch.indices, i + FAR)
-                if 0 <= soon < self.n and (self.n_threads == 1 or soon % self.n_threads == share):
+                if self._is_mine(soon, share):
                     PREFETCH(self.receiver_at[soon])
                 soon = integer_at(batch.indices, i + NEAR)
-                if 0 <= soon < self.n and (self.n_threads == 1 or soon % self.n_threads == share):
+                if soon != integer_at(batch.indices, i) and self._is_mine(soon, share):
                     (<Receiver>self.receiver_at[soon])._fetch_ahead()
             index = integer_at(batch.indices, i)
             if self.n_threads > 1 and index % self.n_threads != share:

@@ -23,7 +23,6 @@ import dataclasses
 from gcmedia.errors import FormatError, StateError
 from gcmedia.types import Hole
 
-cdef void *last_pushed = NULL               # the receiver that had the last packet; only compared
 cdef tuple CAUSES = ("", "lost", "reconnect", "restart", "paused", "overrun", "idle")
 cdef tuple LAYOUT_NAMES = ("padded16", "packed12", "auto")
 
@@ -153,7 +152,7 @@ cdef class Receiver:
         self.lines[n + 3] = <const char *><void *>channel.silence + CACHE_LINE
 
     cdef inline void _fetch_ahead(self) noexcept nogil:
-        """Ask for the state of this stream at once, not one piece after the other, when another had its turn before."""
+        """Ask for the state of this stream at once, not one piece after the other, while others have their turn."""
         cdef int64_t into, out
         cdef int i
         for i in range(1, 6):
@@ -335,10 +334,6 @@ cdef class Receiver:
         StateError
             If the stream has been flushed.
         """
-        global last_pushed
-        if <void *>self != last_pushed:
-            last_pushed = <void *>self
-            self._fetch_ahead()
         if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
             if self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now) < 0:
                 raise MemoryError()
@@ -372,10 +367,6 @@ cdef class Receiver:
         """
         cdef Py_buffer view
         cdef Py_ssize_t n
-        global last_pushed
-        if <void *>self != last_pushed:
-            last_pushed = <void *>self
-            self._fetch_ahead()
         if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
             if not view_bytearray(out, &view):
                 borrow_samples_into(out, &view, "out")
