@@ -54,6 +54,9 @@ UrlOption = Annotated[str | None, typer.Option(help="The web chat edge, instead 
 StreamOption = Annotated[str | None, typer.Option(help="Stream of the web chat edge, where there are several.")]
 SessionOption = Annotated[str | None, typer.Option(help="Interactive session, instead of a search for the agent's.")]
 PolicyOption = Annotated[str | None, typer.Option(help="Which of several calls: newest or connected.")]
+EndpointOption = Annotated[
+    str, typer.Option(help="Of conversations: on_behalf (client credentials), self (the agent's token) or generic.")
+]
 CustomHostOption = Annotated[
     bool, typer.Option("--allow-custom-host", help="Send secrets to a host that is not the platform's.")
 ]
@@ -74,6 +77,7 @@ def mute_command(
     stream: StreamOption = None,
     session: SessionOption = None,
     policy: PolicyOption = None,
+    endpoint: EndpointOption = "on_behalf",
     allow_custom_host: CustomHostOption = False,
     as_json: JsonOption = False,
     backend: BackendOption = "asyncio",
@@ -84,7 +88,7 @@ def mute_command(
     already; 1: failed; 2: settings missing or wrong; 3: not authorised; 4: no connection; 5: the server refused; 6: not
     confirmed in time, or state unknown; 7: no call that could be muted.
     """
-    options = _options(strategy, conversation, user, region, url, stream, session, policy, allow_custom_host)
+    options = _options(strategy, conversation, user, region, url, stream, session, policy, endpoint, allow_custom_host)
     _run(True, options, timeout, as_json, backend)
 
 
@@ -98,12 +102,13 @@ def unmute_command(
     stream: StreamOption = None,
     session: SessionOption = None,
     policy: PolicyOption = None,
+    endpoint: EndpointOption = "on_behalf",
     allow_custom_host: CustomHostOption = False,
     as_json: JsonOption = False,
     backend: BackendOption = "asyncio",
 ) -> None:
     """Unmute an agent, and return when the server has confirmed it; exit codes as of mute."""
-    options = _options(strategy, conversation, user, region, url, stream, session, policy, allow_custom_host)
+    options = _options(strategy, conversation, user, region, url, stream, session, policy, endpoint, allow_custom_host)
     _run(False, options, timeout, as_json, backend)
 
 
@@ -117,12 +122,13 @@ def status_command(
     stream: StreamOption = None,
     session: SessionOption = None,
     policy: PolicyOption = None,
+    endpoint: EndpointOption = "on_behalf",
     allow_custom_host: CustomHostOption = False,
     as_json: JsonOption = False,
     backend: BackendOption = "asyncio",
 ) -> None:
     """Tell whether an agent is muted, and where the call stands; exit codes as of mute."""
-    options = _options(strategy, conversation, user, region, url, stream, session, policy, allow_custom_host)
+    options = _options(strategy, conversation, user, region, url, stream, session, policy, endpoint, allow_custom_host)
     _run(None, options, timeout, as_json, backend)
 
 
@@ -135,6 +141,7 @@ def _options(
     stream: str | None,
     session: str | None,
     policy: str | None,
+    endpoint: str,
     allow_custom_host: bool,
 ) -> dict[str, Any]:
     profile: WebchatEdgeConfig | InteractiveSessionsConfig | ConversationsConfig | None = None
@@ -143,7 +150,7 @@ def _options(
     elif strategy == "interactive-sessions":
         profile = InteractiveSessionsConfig(session_id=session, policy=policy)
     elif strategy == "conversations":
-        profile = ConversationsConfig(policy=policy)
+        profile = ConversationsConfig(policy=policy, endpoint=endpoint)
     return {
         "strategy": strategy,
         "conversation_id": conversation,

@@ -119,9 +119,9 @@ def _profile(target: MuteTarget, kind: type[P]) -> P:
 
 #: The ways to mute, by name; the first is the default of the commands.
 STRATEGIES: dict[str, Callable[[MuteTarget, AsyncExitStack], Awaitable[MuteStrategy]]] = {
+    "conversations": _conversations,
     "interactive-sessions": _interactive_sessions,
     "webchat-edge": _webchat_edge,
-    "conversations": _conversations,
 }
 
 
@@ -132,7 +132,7 @@ def default_config(strategy: str) -> MuteConfig:
 
 @asynccontextmanager
 async def open_mute(
-    strategy: str,
+    strategy: str = "conversations",
     *,
     conversation_id: str = "",
     user_id: str = "",
