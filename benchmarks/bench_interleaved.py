@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -71,3 +72,34 @@ def test_gcmedia_into_out(benchmark: Any, n_calls: int) -> None:
 
 def test_gcmedia_gate(benchmark: Any, n_calls: int) -> None:
     take_turns(benchmark, n_calls, lambda: gcmedia.Receiver(gate=gcmedia.GateConfig()))
+
+
+def test_gcmedia_bank(benchmark: Any, n_calls: int) -> None:
+    """One call of `ReceiverBank.push` for a packet of each stream."""
+    order = list(range(n_calls))
+    random.Random(workloads.SEED).shuffle(order)
+    bank = gcmedia.ReceiverBank(n_calls)
+    turns = PACKETS // n_calls
+    warm_up = max(10, 80 // turns)
+    packets = iter(workloads.in_order((ROUNDS + warm_up) * turns))
+    indices = array("i", order * turns)
+    size = 16 + workloads.FRAME
+    offsets = array("q", range(0, (PACKETS + 1) * size, size))
+    room = bytearray(2 * workloads.FRAME * n_calls * (turns + 1))
+    counts = array("i", bytes(4 * n_calls))
+    out: list[int] = []
+
+    def run(buffer: bytes) -> None:
+        bank.push(indices, buffer, offsets, 0.0, room, counts)
+        out.append(sum(counts) // workloads.FRAME)
+
+    def setup() -> tuple[tuple[bytes], dict[str, Any]]:
+        return (b"".join(next(packets) * n_calls for _ in range(turns)),), {}
+
+    for _ in range(warm_up):
+        run(*setup()[0])
+    out.clear()
+    benchmark.extra_info["calls"] = PACKETS
+    benchmark.extra_info["note"] = "all streams in one call, on one thread"
+    benchmark.pedantic(run, setup=setup, rounds=ROUNDS)
+    assert out == [PACKETS] * ROUNDS

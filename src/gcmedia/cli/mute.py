@@ -235,6 +235,10 @@ def _code(error: GcmediaError) -> int:
 
 def _advice(error: GcmediaError) -> str:
     """What to do about it."""
+    if isinstance(error, ConfigError) and "user_id" in str(error):
+        return "name the agent by --user or AGENT_USER_ID"
+    if isinstance(error, ConfigError) and "conversation_id" in str(error):
+        return "name the call by --conversation"
     if isinstance(error, AmbiguousCall):
         return (
             "name one by --conversation, --session or --stream, or choose one by --policy newest or --policy connected"
