@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError, RemoteProtocolError
@@ -56,7 +56,7 @@ class EdgeFailure:
     Attributes
     ----------
     message : str
-        In its words; not for logs as it is.
+        In its words, which may hold anything: not for logs as it is, and not in the repr.
     muted : bool or None
         The state whose command failed; None when the error is of something else.
     status : int
@@ -69,7 +69,7 @@ class EdgeFailure:
         The stream that it names.
     """
 
-    message: str
+    message: str = field(repr=False)
     muted: bool | None
     status: int
     code: str | None
