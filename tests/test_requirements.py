@@ -15,15 +15,6 @@ PAGE = ROOT / "docs" / "requirements.md"
 #: Rows of each tutorial; they are numbered from 1.
 ROWS = {"000": 40, "001": 32, "002": 28, "003": 39, "004": 44}
 
-#: Rows that are not there yet.  To be emptied; a row that is done must not stand here.
-OPEN_ROWS = {
-    "000": "01 02 04 13 14 15 17 18 19 20 22 23 24 25 26 27 28 29 30 31 32 33 34 37 38 39 40",
-    "001": "01 02 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 28 29 30 31 32",
-    "002": "01 09 10 11 12 17 18 19 20 21 22 24 26 27 28",
-    "003": "01 06 07 08 09 10 11 12 13 14 18 19 25 27 30 31 33 35 36 37",
-}
-OPEN = {f"{tutorial}-{row}" for tutorial, rows in OPEN_ROWS.items() for row in rows.split()}
-
 ROW = re.compile(r"\| (\d{3}-\d{2}) \| (.+?) \| (.*?) \| (.+) \|")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 LEAST_REASON = 30  # characters
@@ -57,11 +48,7 @@ def test_every_row_is_there_in_order() -> None:
     assert list(page()) == [f"{tutorial}-{n:02d}" for tutorial, rows in ROWS.items() for n in range(1, rows + 1)]
 
 
-def test_what_is_open_is_open_and_nothing_else() -> None:
-    assert {row for row, (_, _, shown) in page().items() if "open" in shown.split()} == OPEN
-
-
-@pytest.mark.parametrize("row", [row for row in page() if row not in OPEN])
+@pytest.mark.parametrize("row", page())
 def test_a_row_is_shown_by_tests_that_exist_or_says_why_not(row: str) -> None:
     _, where, shown = page()[row]
     named = TEST.findall(shown)

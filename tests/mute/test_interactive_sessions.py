@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from gcmedia.auth import BearerAuth, StaticToken
+from gcmedia.clock import Clock
 from gcmedia.config import InteractiveSessionsConfig, MuteConfig
 from gcmedia.dialects.interactive_sessions import (
     SEARCH_PATH,
@@ -195,6 +196,54 @@ async def test_002_09_002_20_002_21_a_session_that_has_gone_is_looked_up_once_mo
             await way.request(False)
         with pytest.raises(NoActiveCall):
             await way.read()
+
+
+class HandClock(Clock):
+    """A clock that is moved by hand."""
+
+    time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+
+async def test_002_21_a_session_is_looked_up_anew_when_it_is_older_than_two_seconds(cloud: CloudMaker) -> None:
+    async with cloud() as place:
+
+        def searches() -> int:
+            return len([one for one in place.simulator.journal.requests if one.path == SEARCH_PATH])
+
+        clock = HandClock()
+        way = InteractiveSessions(place.api, AGENT, clock=clock)
+        for at, expected in ((0.0, 1), (1.9, 1), (2.1, 2), (4.0, 2), (4.2, 3)):
+            clock.time = at
+            await way.read()
+            assert searches() == expected
+
+
+async def test_002_10_the_search_is_a_post_and_a_get_where_the_profile_says_so(cloud: CloudMaker) -> None:
+    for method in ("POST", "GET"):
+        async with cloud() as place:
+            way = InteractiveSessions(place.api, AGENT, InteractiveSessionsConfig(search_method=method))
+            async with MuteControl(way, QUICK) as control:
+                assert (await control.mute()).ok
+            used = {one.method for one in place.simulator.journal.requests if one.path == SEARCH_PATH}
+        assert used == {method}
+    assert InteractiveSessionsConfig().search_method == "POST"
+
+
+async def test_002_17_the_other_party_is_muted_by_the_session_of_its_own(cloud: CloudMaker) -> None:
+    agent, customer = agent_leg("agent-side"), agent_leg("customer-side", user_id="customer")
+    async with cloud(agent, customer) as place:
+        way = InteractiveSessions(place.api, "", InteractiveSessionsConfig(session_id="customer-side"))
+        async with MuteControl(way, QUICK) as control:
+            assert (await control.mute()).status is MuteStatus.CONFIRMED
+        now = place.simulator.agents.now()
+        assert [leg.read(now).muted for leg in (agent, customer)] == [False, True]
+        async with MuteControl(InteractiveSessions(place.api, AGENT), QUICK) as control:
+            assert (await control.mute()).status is MuteStatus.CONFIRMED  # the agent's was another
+            assert (await control.unmute()).status is MuteStatus.CONFIRMED
+        assert customer.read(place.simulator.agents.now()).muted
 
 
 async def test_002_20_the_end_of_the_call_is_a_result(cloud: CloudMaker) -> None:

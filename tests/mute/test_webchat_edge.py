@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -310,8 +310,13 @@ async def test_001_25_a_refused_upgrade_is_told_and_503_is_repeated(cloud: Cloud
 
 
 @asynccontextmanager
-async def odd_edge(*answers: str, close: int | None = None) -> AsyncIterator[str]:
-    """A server that answers the sign-in with these messages."""
+async def odd_edge(
+    *answers: str,
+    close: int | None = None,
+    hung_up: Callable[[], None] = lambda: None,
+    heard: list[dict[str, object]] | None = None,
+) -> AsyncIterator[str]:
+    """A server that answers the sign-in with these messages, and tells what it hears, and when a client hangs up."""
     from anyio.abc import SocketStream
 
     from gcmedia.simulator.http import HttpReader
@@ -332,9 +337,11 @@ async def odd_edge(*answers: str, close: int | None = None) -> AsyncIterator[str
                     await socket.close(close, "no more")
                     return
                 while True:
-                    await socket.receive()
+                    command = await socket.receive()
+                    if heard is not None:
+                        heard.append(json.loads(command))
             except WebSocketClosed:
-                return
+                hung_up()
 
         async with stream:
             await websocket.run(talk)
@@ -348,7 +355,8 @@ async def odd_edge(*answers: str, close: int | None = None) -> AsyncIterator[str
 
 
 async def test_001_08_no_answer_to_the_sign_in_closes_the_socket() -> None:
-    async with odd_edge() as base:
+    hung_up = anyio.Event()
+    async with odd_edge(hung_up=hung_up.set) as base:
         way = WebchatEdge(
             edge_url("x", base=base),
             StaticToken("t"),
@@ -360,7 +368,60 @@ async def test_001_08_no_answer_to_the_sign_in_closes_the_socket() -> None:
             async with MuteControl(way, QUICK):
                 raise AssertionError("signed in")
         assert way.state == "disconnected"
+        with anyio.fail_after(5):
+            await hung_up.wait()
     assert WebchatEdgeConfig().auth_timeout_s == 5.0
+
+
+async def test_001_02_001_05_connected_is_not_yet_signed_in() -> None:
+    states: list[str] = []
+
+    def token() -> str:
+        states.append(way.state)
+        return "a-token"
+
+    async with odd_edge() as base, anyio.create_task_group() as tasks:
+        way = WebchatEdge(edge_url("x", base=base), CallableToken(token), "conv-1")
+        assert way.state == "disconnected"
+        tasks.start_soon(way.run, lambda seen: None, lambda: None)
+        await until(lambda: way.state == "authorising")
+        assert states == ["connecting"]
+        assert not way.authorised
+        with pytest.raises(TransportError, match="the edge is authorising"):  # 001-11, 001-17
+            await way.request(True)
+        tasks.cancel_scope.cancel()
+
+
+async def test_001_31_pings_keep_a_quiet_connection(cloud: CloudMaker) -> None:
+    async with cloud() as place:
+        async with MuteControl(edge(place, WebchatEdgeConfig(ping_interval_s=0.02)), QUICK) as control:
+            await until(lambda: place.simulator.journal.pings >= 3)
+            assert (await control.mute()).ok
+        assert len([one for one in place.simulator.journal.requests if one.path == "/ws"]) == 1
+    assert (WebchatEdgeConfig().ping_interval_s, WebchatEdgeConfig().pong_timeout_s) == (30.0, 20.0)
+
+
+async def test_001_10_a_close_at_any_time_ends_what_waits_with_code_and_reason() -> None:
+    told = media(action="unmute", direction="outbound", mediaType="audio", streamId="s-1")
+    async with odd_edge('{"type": "authed"}', told, close=1008) as base:
+        way = WebchatEdge(edge_url("x", base=base), StaticToken("t"), "conv-1", reconnect=ReconnectConfig(attempts=0))
+        with pytest.raises(TransportError, match=r"1008 \(no more\)"):
+            async with MuteControl(way, QUICK) as control:
+                await control.mute()
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_001_16_a_command_names_the_conversation_on_the_wire_if_wanted(wanted: bool) -> None:
+    heard: list[dict[str, object]] = []
+    async with odd_edge('{"type": "authed"}', heard=heard) as base, anyio.create_task_group() as tasks:
+        profile = WebchatEdgeConfig(send_conversation_id=wanted)
+        way = WebchatEdge(edge_url("x", base=base), StaticToken("t"), "conv-1", profile)
+        tasks.start_soon(way.run, lambda seen: None, lambda: None)
+        await until(lambda: way.authorised)
+        await way.request(True)
+        await until(lambda: bool(heard))
+        tasks.cancel_scope.cancel()
+    assert heard[0].get("conversationId") == ("conv-1" if wanted else None)
 
 
 async def test_001_09_what_comes_before_the_answer_is_not_lost_and_rubbish_does_no_harm() -> None:

@@ -56,7 +56,7 @@ class EdgeFailure:
     Attributes
     ----------
     message : str
-        In its words; not for logs as it is.
+        In its words, which may hold anything: not for logs as it is, and not in the repr.
     muted : bool or None
         The state whose command failed; None when the error is of something else.
     status : int
