@@ -118,10 +118,16 @@ REACH = (
         at_most_ns=160,
     ),
     Reach(
-        "3,000 interleaved calls, all but the gate",
+        "3,000 interleaved calls, all but the gate, into the caller's buffer",
         "calls taking turns",
-        "gcmedia [3000 calls]",
-        at_most_times=("gcmedia [1 calls]", 1.8),
+        "gcmedia_into_out [3000 calls]",
+        at_most_times=("gcmedia_into_out [1 calls]", 1.8),
+    ),
+    Reach(
+        "3,000 interleaved calls, all but the gate, in a bank",
+        "calls taking turns",
+        "gcmedia_bank [3000 calls]",
+        at_most_times=("gcmedia_into_out [1 calls]", 1.8),
     ),
 )
 ORDER = ("ulaw", "alaw", "level", "jitter", "whole path", "calls", "noise gate", "compressor")  # other groups follow
@@ -129,7 +135,10 @@ MEMORY_REACH_KIB, TOUCHED_REACH_KIB = 24, 8
 
 
 def judge(row: Reach, groups: Groups) -> tuple[str, str, str]:
-    """What was asked for, what was found, and whether it was reached."""
+    """What was asked for, what was found, and whether it was reached; by the fastest rounds of each.
+
+    A machine that is shared runs at several speeds, which the medians of a short run mix in other shares for each.
+    """
     asked = [f"≥ {ratio:g} × {peer}" for peer, ratio in row.faster.items()]
     asked += [f"≤ {row.at_most_ns:g} ns"] if row.at_most_ns else []
     asked += [f"≥ {row.at_least_gb_s:g} GB/s in"] if row.at_least_gb_s else []
@@ -138,20 +147,20 @@ def judge(row: Reach, groups: Groups) -> tuple[str, str, str]:
     ours = rows.get(row.ours)
     if ours is None:
         return "; ".join(asked), "not measured", "–"
-    found, reached = [nanoseconds(ours.median)], []
+    found, reached = [nanoseconds(ours.least)], []
     for peer, ratio in row.faster.items():
         if peer not in rows:
             found.append(f"{peer} absent")
             continue
-        found.append(f"{rows[peer].median / ours.median:.1f} × {peer}")
-        reached.append(rows[peer].median / ours.median >= ratio)
+        found.append(f"{rows[peer].least / ours.least:.1f} × {peer}")
+        reached.append(rows[peer].least / ours.least >= ratio)
     if row.at_most_ns:
-        reached.append(ours.median <= row.at_most_ns)
+        reached.append(ours.least <= row.at_most_ns)
     if row.at_least_gb_s:
-        found.append(f"{ours.octets / ours.median:.1f} GB/s in")
-        reached.append(ours.octets / ours.median >= row.at_least_gb_s)
+        found.append(f"{ours.octets / ours.least:.1f} GB/s in")
+        reached.append(ours.octets / ours.least >= row.at_least_gb_s)
     if row.at_most_times and row.at_most_times[0] in rows:
-        times_ours = ours.median / rows[row.at_most_times[0]].median
+        times_ours = ours.least / rows[row.at_most_times[0]].least
         found.append(f"{times_ours:.2f} × {row.at_most_times[0]}")
         reached.append(times_ours <= row.at_most_times[1])
     return "; ".join(asked), "; ".join(found), verdict(reached)
@@ -215,10 +224,11 @@ def comparison(group: str, rows: dict[str, Time]) -> list[str]:
     base = rows.get(OURS) or next((row for row in rows.values() if row.ours), None)
     lines = [f"## {group[0].upper()}{group[1:]}", ""]
     lines += table(
-        ["", "median", "quartiles apart", "× gcmedia", ""],
+        ["", "fastest", "median", "quartiles apart", "× gcmedia", ""],
         [
             [
                 f"**{row.name}**" if row.ours else row.name,
+                nanoseconds(row.least),
                 nanoseconds(row.median),
                 nanoseconds(row.spread),
                 f"{row.median / base.median:.2f}" if base else "",
@@ -226,7 +236,7 @@ def comparison(group: str, rows: dict[str, Time]) -> list[str]:
             ]
             for row in rows.values()
         ],
-        right=3,
+        right=4,
     )
     return [*lines, f"![{group}](plots/{slug(group)}.svg)", ""]
 
@@ -270,6 +280,11 @@ def write(results: list[dict[str, Any]], counted: dict[str, Any], held: dict[str
     ]
     goals = [[row.path, *judge(row, groups)] for row in REACH] + memory_rows(held)
     lines += ["## Reach", "", *table(["path", "asked", "found", ""], goals)]
+    lines += [
+        "By the fastest rounds, ours and theirs: a machine that is shared runs at several speeds, which medians mix.",
+        "[README.md](README.md) tells of the rows that fall short.",
+        "",
+    ]
     for group, rows in groups.items():
         lines += comparison(group, rows)
     lines += ["## Instructions a packet", ""]
@@ -294,6 +309,14 @@ def write(results: list[dict[str, Any]], counted: dict[str, Any], held: dict[str
                 [f"the whole process, {when}", *(f"{held['process_mib'][n][when]:.0f} MiB" for n in names)]
             )
         lines += table(["", *names], rows_held, right=len(names))
+    lines += [
+        "## Adaptive playout delay",
+        "",
+        "On seeded traces, by `benchmarks/playout.py`; the figures are in [plots/playout.md](plots/playout.md).",
+        "",
+        "![late packets against mean delay](plots/playout.png)",
+        "",
+    ]
     (HERE / "RESULTS.md").write_text("\n".join(lines).rstrip() + "\n")
     plot(groups)
 

@@ -1,4 +1,4 @@
-"""Run every benchmark, instruction counts and memory, and write RESULTS.md with a plot of each comparison.
+"""Run every benchmark, instruction counts, memory and traces, and write RESULTS.md with a plot of each comparison.
 
 python benchmarks/run.py              all of it
 python benchmarks/run.py -k level     some, shown and not written; arguments go to pytest
@@ -50,6 +50,8 @@ def main() -> None:
     print("measuring memory", flush=True)
     held = memory.measure()
     report.write(results, counted, held)
+    print("playing out the traces", flush=True)
+    subprocess.run([sys.executable, HERE / "playout.py", "--out", HERE / "plots"], check=True)
     print(f"written: {HERE.name}/RESULTS.md and {HERE.name}/plots/")
 
 
