@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import partial
+from pathlib import Path
 
 import anyio
 import pytest
@@ -13,6 +15,7 @@ from gcmedia.clock import ScaledClock
 from gcmedia.config import InteractiveSessionsConfig, MuteConfig, ReconnectConfig, WebchatEdgeConfig
 from gcmedia.errors import (
     ConfigError,
+    InvalidAudioStateError,
     MissingCredentials,
     MuteError,
     NoActiveCall,
@@ -31,6 +34,7 @@ from gcmedia.mute import (
     edge_url,
     open_mute,
 )
+from gcmedia.record import AuditLog, verify_audit
 from gcmedia.simulator import Faults, MuteFaults
 from tests.mute.conftest import AGENT, Cloud, CloudMaker, agent_leg, until
 
@@ -362,3 +366,31 @@ def test_000_28_check_lets_only_certainty_pass(status: MuteStatus) -> None:
     else:
         with pytest.raises(NoActiveCall if status is MuteStatus.CALL_ENDED else MuteError):
             result.check()
+
+
+# Audit
+
+
+async def test_001_16_each_wish_and_each_foreign_change_is_put_down_with_the_conversation(
+    cloud: CloudMaker, tmp_path: Path
+) -> None:
+    trail = tmp_path / "audit.jsonl"
+    async with cloud() as place:
+        with_audit = AuditLog(trail, "us-east-1")
+        async with MuteControl(sessions(place), QUICK, audit=with_audit, interaction_id="conv-1") as control:
+            await control.mute()
+            place.supervise(False)
+            await control.refresh()
+            place.move("disconnected")
+            with pytest.raises((NoActiveCall, InvalidAudioStateError)):
+                (await control.mute()).check()
+        with_audit.close()
+    verify_audit(trail)
+    lines = [json.loads(line) for line in trail.read_text().splitlines()]
+    told = [(line["action"], line["outcome"]) for line in lines]
+    assert told[:2] == [("mute", "confirmed"), ("unmute", "external")]
+    assert told[2][0] == "mute"
+    assert told[2][1] not in ("confirmed", "already")
+    assert all(line["interactionId"] == "conv-1" and line["privacyCompliant"] for line in lines)
+    assert lines[0]["strategy"] == "interactive-sessions"
+    assert lines[0]["attempts"] == 1

@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.abc
@@ -16,6 +16,7 @@ from ..clock import Clock
 from ..config import MuteConfig
 from ..errors import GcmediaError, MuteError, StateError, TransportError
 from ..fanout import Fanout, Stream
+from ..record import AuditLog
 from .machine import MuteMachine, Outcome, Read, Send
 from .result import MuteEvent, MuteResult, MuteState, MuteStatus
 from .strategy import MuteStrategy, Observation
@@ -64,6 +65,10 @@ class MuteControl:
         Source of time.
     rng : random.Random, optional
         Source of the jitter.
+    audit : AuditLog, optional
+        Where each wish, with how it ended, and each change by somebody else is put down.
+    interaction_id : str
+        The call, in the audit; left out, that of the log.
     """
 
     def __init__(
@@ -73,6 +78,8 @@ class MuteControl:
         *,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        audit: AuditLog | None = None,
+        interaction_id: str = "",
     ) -> None:
         self._strategy = strategy
         self._config = config or MuteConfig()
@@ -83,6 +90,8 @@ class MuteControl:
             readable=strategy.readable,
             rng=rng or random.Random(),
         )
+        self._audit = audit
+        self._interaction_id = interaction_id
         self._waiting: dict[int, _Slot] = {}
         self._callbacks: dict[Callable[[MuteEvent], object], Subscription] = {}
         self._fanout: Fanout[MuteEvent] = Fanout()
@@ -185,7 +194,15 @@ class MuteControl:
             If the server could not be asked: no credentials, no call, several of them.
         """
         self._check_open()
-        return await self._wait(self._machine.ask(muted, self._clock.now(), confirm=confirm), MuteResult)
+        try:
+            result = await self._wait(self._machine.ask(muted, self._clock.now(), confirm=confirm), MuteResult)
+        except GcmediaError as error:
+            self._put_down(muted, outcome=type(error).__name__)
+            raise
+        self._put_down(
+            muted, outcome=str(result.status), attempts=result.attempts, latencyMs=round(result.latency_s * 1000)
+        )
+        return result
 
     async def toggle(self) -> MuteResult:
         """Flip the confirmed state.
@@ -376,11 +393,23 @@ class MuteControl:
         for event in events:
             self._tell(event)
 
+    def _put_down(self, muted: bool, *, outcome: str, **details: Any) -> None:
+        if self._audit is not None:
+            self._audit.record(
+                "mute" if muted else "unmute",
+                interaction_id=self._interaction_id,
+                outcome=outcome,
+                strategy=self._strategy.name,
+                **details,
+            )
+
     def _tell(self, event: MuteEvent) -> None:
         if event.kind == "retry":
             log.warning("attempt %d failed, next in %.3f s: %s", event.attempt, event.wait_s, event.reason)
         elif event.external:
             log.info("changed by somebody else: %s", "muted" if event.state.confirmed else "unmuted")
+            if event.state.confirmed is not None:
+                self._put_down(event.state.confirmed, outcome="external")
         self._fanout.put(event)
         for callback in list(self._callbacks):
             try:

@@ -12,6 +12,7 @@ from ..auth import BearerAuth, Credentials, TokenProvider, TokenSource, token_so
 from ..clock import Clock
 from ..config import ConversationsConfig, InteractiveSessionsConfig, MuteConfig, ReconnectConfig, WebchatEdgeConfig
 from ..errors import ConfigError, MissingCredentials
+from ..record import AuditLog
 from ..regions import Region, resolve_region
 from ..transport.api import ApiClient
 from .control import MuteControl
@@ -145,6 +146,7 @@ async def open_mute(
     url: str | None = None,
     reconnect: ReconnectConfig | None = None,
     allow_custom_host: bool = False,
+    audit: AuditLog | None = None,
     clock: Clock | None = None,
     rng: random.Random | None = None,
 ) -> AsyncIterator[MuteControl]:
@@ -172,6 +174,8 @@ async def open_mute(
         When and how often a lost connection is made again.
     allow_custom_host : bool
         Whether credentials and tokens may go to a host that is neither the platform's, over TLS, nor this machine.
+    audit : AuditLog, optional
+        Where each wish, with how it ended, and each change by somebody else is put down.
     clock, rng : Clock, random.Random, optional
         Sources of time and jitter.
 
@@ -221,4 +225,6 @@ async def open_mute(
             rng=rng,
         )
         way = await STRATEGIES[strategy](target, stack)
-        yield await stack.enter_async_context(MuteControl(way, config, clock=clock, rng=rng))
+        yield await stack.enter_async_context(
+            MuteControl(way, config, clock=clock, rng=rng, audit=audit, interaction_id=conversation_id)
+        )
