@@ -33,17 +33,22 @@ cdef str EITHER_NAMES = "int16 or float32"
 cdef int borrow_octets_of(object data, Py_buffer *view, str name) except -1:
     """View ``data`` as octets, whatever its item type."""
     if try_buffer(data, view, PyBUF_SIMPLE) < 0:
-        _explain(data, "bytes or a C-contiguous buffer", name)
+        _explain(data, PyBUF_SIMPLE, None, name)
     return 0
 
 
-cdef int _explain(object data, str wanted, str name) except -1:
+cdef int _explain(object data, int flags, str items, str name) except -1:
     """Say what is wrong with a buffer that could not be had, in place of the error that is set."""
-    error = fetch_error()
+    error = fetch_error()           # first of all: no other code may run while an error is set
     if not isinstance(error, (TypeError, BufferError, ValueError)):
         raise error
-    a = "" if wanted.startswith("bytes") else "a "
-    raise TypeError(f"{name} must be {a}{wanted}, not {_describe(data)}")
+    if flags & PyBUF_WRITABLE:
+        wanted = "a writable C-contiguous buffer"
+    else:
+        wanted = "a C-contiguous buffer" if items else "bytes or a C-contiguous buffer"
+    if items:
+        wanted += f" of {items}"
+    raise TypeError(f"{name} must be {wanted}, not {_describe(data)}")
 
 
 cdef str _describe(object data):
@@ -70,7 +75,7 @@ cdef int _sample_size(Py_buffer *view) noexcept:
 cdef int _borrow(object pcm, Py_buffer *view, int flags, str name, str wanted) except -1:
     """View ``pcm`` and return the size of its samples, which may be 0 for a type that is unknown."""
     if try_buffer(pcm, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0:
-        _explain(pcm, f"{'writable ' if flags & PyBUF_WRITABLE else ''}C-contiguous buffer of {wanted}", name)
+        _explain(pcm, flags, wanted, name)
     return _sample_size(view)
 
 
@@ -123,7 +128,7 @@ cdef int borrow_int16_out(object out, Py_buffer *view, Py_ssize_t n_samples) exc
 cdef int borrow_octets_out(object out, Py_buffer *view, Py_ssize_t n_octets) except -1:
     """View ``out`` as exactly ``n_octets`` writable octets."""
     if try_buffer(out, view, PyBUF_WRITABLE) < 0:
-        _explain(out, "writable C-contiguous buffer", "out")
+        _explain(out, PyBUF_WRITABLE, None, "out")
     if view.len != n_octets:
         size = view.len
         PyBuffer_Release(view)
@@ -170,7 +175,7 @@ cdef int borrow_samples_into(object out, Py_buffer *view, str name) except -1:
 cdef int _borrow_integers(object numbers, Py_buffer *view, int flags, str name) except -1:
     cdef const char *code
     if try_buffer(numbers, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0:
-        _explain(numbers, f"{'writable ' if flags & PyBUF_WRITABLE else ''}C-contiguous buffer of int32 or int64", name)
+        _explain(numbers, flags, "int32 or int64", name)
     code = view.format
     if code[0] == b'<' or code[0] == b'=' or code[0] == b'@':
         code += 1
