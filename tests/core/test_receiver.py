@@ -629,6 +629,20 @@ def test_a_first_packet_from_far_back_that_is_due_at_once_keeps_the_account(poli
     assert len(samples(list(stream.frames(0.0)))) == stream.stats().total_samples
 
 
+@pytest.mark.parametrize("before", [0, 1, 20])
+def test_audio_of_no_octets_is_refused_at_any_time(before: int) -> None:
+    stream = receiver()
+    for number in range(before):
+        stream.push_media(number, 20 * number, constant(1, N), 0.0)
+    stream.push_media(before, 20 * before, b"", 0.0)
+    stats = stream.stats()
+    assert stats.malformed == {"empty": 1}
+    assert stats.packets_refused == 1
+    assert stats.packets_received == before + 1
+    assert stats.packets_expected == before
+    assert stats.balanced
+
+
 def test_push_many_and_push_media_are_the_same_path() -> None:
     sender = Sender(timestamp=5)
     wires = [sender.next() for _ in range(40)]

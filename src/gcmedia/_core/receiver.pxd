@@ -60,6 +60,8 @@ cdef class Receiver:
     # -1: memory is out
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
                           double now) noexcept nogil
+    cdef bint _take_unusual(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
+                            double now, uint8_t flags) noexcept nogil
     cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil
     cdef Py_ssize_t _read_into(self, int16_t *out, Py_ssize_t room) noexcept nogil
     cdef void _release(self, double now) noexcept nogil

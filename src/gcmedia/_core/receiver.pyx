@@ -183,36 +183,39 @@ cdef class Receiver:
 
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
                           double now) noexcept nogil:
-        cdef Py_ssize_t n_samples, whole
+        cdef uint8_t flags = SLOT_DISCARD if self.paused else 0
+        # As long as the last one, so its samples need not be counted.
+        if not (0 < n_octets == self.line.last_octets
+                and take_next(self.jitter, number, timestamp, payload, n_octets, now, flags)):
+            if not self._take_unusual(number, timestamp, payload, n_octets, now, flags):
+                return 0
+        self._release(now)
+        if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
+            return self._drain_ring()
+        return 0
+
+    cdef bint _take_unusual(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
+                            double now, uint8_t flags) noexcept nogil:
+        """Hand any packet to the jitter buffer; False when there is no sample in it."""
+        cdef Py_ssize_t n_samples = samples_in(self.processor, n_octets)
+        cdef Py_ssize_t whole = n_samples * self.processor.block_octets
         cdef Outcome outcome
-        # As long as the last one, so it needs no division.
-        if n_octets == self.line.last_octets and take_next(
-                self.jitter, number, timestamp, payload, n_octets, now, SLOT_DISCARD if self.paused else 0):
-            self._release(now)
-            if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
-                return self._drain_ring()
-            return 0
-        n_samples = samples_in(self.processor, n_octets)
-        whole = n_samples * self.processor.block_octets
         if n_samples == 0:
             self.refused_empty += 1
             self.jitter.received += 1
             self.jitter.malformed += 1
             self._refuse(REFUSED_PART, number, n_octets)
-            return 0
+            return False
         if whole != n_octets:
             self.ragged += 1
-        outcome = self.jitter.insert(number, timestamp, payload, whole, now, SLOT_DISCARD if self.paused else 0)
+        outcome = self.jitter.insert(number, timestamp, payload, whole, now, flags)
         if outcome == REFUSED:
             self._refuse(REFUSED_LONG, number, n_octets)
         elif outcome == SUSPECT:
             self._refuse(REFUSED_SUSPECT, number, n_octets)
         elif self.reconnecting:
             self.reconnecting = self.jitter.restarting
-        self._release(now)
-        if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
-            return self._drain_ring()
-        return 0
+        return True
 
     cdef inline void _release(self, double now) noexcept nogil:
         """Let go what is due, and lay it on the timeline."""
