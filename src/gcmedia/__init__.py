@@ -18,6 +18,7 @@ from ._core.frame import Frame
 from ._core.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 from ._core.gate import SpectralGate
 from ._core.jitter import JitterBuffer, Packet
+from ._core.loudness import LoudnessNormalizer
 from ._core.packet import Header, LayoutDetector, parse_header
 from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, level_dbov, mean_abs, peak, rms
 from ._core.receiver import Receiver
@@ -29,6 +30,7 @@ from .config import (
     GateConfig,
     InteractiveSessionsConfig,
     JitterConfig,
+    LoudnessConfig,
     MediaStreamsConfig,
     MuteConfig,
     NotificationsConfig,
@@ -79,18 +81,22 @@ if TYPE_CHECKING:
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
     from .regions import Region, resolve_region
+    from .resample import FrameResampler, ResampledFrame, Resampler
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "AudioControl": "mute",
     "Capture": "capture",
     "Credentials": "auth",
+    "FrameResampler": "resample",
     "MediaStreams": "media_streams",
     "MuteControl": "mute",
     "MuteResult": "mute",
     "MuteState": "mute",
     "Notifications": "notifications",
     "Region": "regions",
+    "ResampledFrame": "resample",
+    "Resampler": "resample",
     "TokenProvider": "auth",
     "capture": "capture",
     "capture_streams": "media_streams",
@@ -119,6 +125,7 @@ __all__ = [
     "Forbidden",
     "FormatError",
     "Frame",
+    "FrameResampler",
     "GateConfig",
     "GcmediaError",
     "HandshakeError",
@@ -130,6 +137,8 @@ __all__ = [
     "JitterConfig",
     "LayoutDetector",
     "LocalProtocolError",
+    "LoudnessConfig",
+    "LoudnessNormalizer",
     "MediaError",
     "MediaFormat",
     "MediaNotAvailable",
@@ -156,6 +165,8 @@ __all__ = [
     "ReconnectExhausted",
     "Region",
     "RemoteProtocolError",
+    "ResampledFrame",
+    "Resampler",
     "RetryExhausted",
     "SequenceStats",
     "SequenceValidator",
