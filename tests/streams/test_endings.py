@@ -13,7 +13,7 @@ from websockets.sync.server import ServerConnection
 
 from gcmedia import MediaNotAvailable, ReconnectConfig, ReconnectExhausted, capture_streams
 from gcmedia.clock import ScaledClock
-from gcmedia.simulator import Call, Disconnect, Faults, StreamsPlan
+from gcmedia.simulator import AgentLeg, Call, Disconnect, Faults, Simulator, StreamsPlan
 from tests.capture.conftest import ScriptedServer
 
 from .running import SPEED, capturing, clouded, interactions, patient, run
@@ -132,3 +132,17 @@ async def test_no_secret_is_told_anywhere(tmp_path: Path, caplog: pytest.LogCapt
         assert "canary-token" not in text
         assert secret not in text
         assert "Bearer " not in text
+
+
+async def test_an_agents_call_is_over_when_its_audio_is_and_so_is_its_capture() -> None:
+    """Nothing on the socket says so: the interaction is looked up when it falls silent."""
+    leg = AgentLeg("leg-1", conversation_id="a", user_id="agent-1")
+    async with Simulator({"a": Call.demo(seconds=1)}, speed=None, legs=[leg]) as cloud:
+        streams = capturing(cloud, ["a"], profile=patient(idle_timeout_s=0.5 * SPEED))
+        async with streams:
+            n_frames = 0
+            async for _ in streams:
+                n_frames += 1
+    assert n_frames == 50
+    assert streams.errors == {}
+    assert (streams["a"].state, leg.over) == ("ended", True)
