@@ -15,8 +15,8 @@ debug = os.environ.get("GCMEDIA_DEBUG") == "1"
 sanitize = os.environ.get("GCMEDIA_SANITIZE") == "1"
 
 # -ffp-contract=off: no fused multiply-add behind our back, so that every machine gives the same bits.
-# -fno-trapping-math: nobody reads the processor's exception flags; results stay the same, and loops with a choice between
-# two values become vector code.
+# -fno-trapping-math: nobody reads the processor's exception flags; results stay the same, and loops with a choice
+# between two values become vector code.
 compile_args = ["-O1" if debug or sanitize else "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 compile_args += ["-Wno-unreachable-code"]
 link_args = []

@@ -98,8 +98,14 @@ def compress(
         profile = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         browser = subprocess.Popen(
             [
-                program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                f"--user-data-dir={profile}", "--remote-debugging-port=0", f"http://127.0.0.1:{server.server_port}/",
+                program,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                f"--user-data-dir={profile}",
+                "--remote-debugging-port=0",
+                f"http://127.0.0.1:{server.server_port}/",
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """How close is the compressor to Chromium's own?  Writes COMPRESSOR.md, a plot, and the vector of the tests.
 
-    make compressor
-    python benchmarks/compressor.py              # shown only
+make compressor
+python benchmarks/compressor.py              # shown only
 """
 
 from __future__ import annotations
@@ -95,10 +95,7 @@ def main() -> None:
     chosen = arguments.parse_args()
     all_cases = cases()
     version, outputs = chromium.compress(
-        [
-            (rate, x, {NODE[name]: value for name, value in settings.items()})
-            for _, _, rate, settings, x in all_cases
-        ]
+        [(rate, x, {NODE[name]: value for name, value in settings.items()}) for _, _, rate, settings, x in all_cases]
     )
     lines = ["| signal | settings | sample rate | greatest deviation, of full scale | dB |", "|---|---|---|---|---|"]
     rendered = []

@@ -227,7 +227,8 @@ def measured(material: dict[str, Samples], n_seeds: int) -> dict[tuple[str, str,
 
 def table(scores: dict[tuple[str, str, str], float], sources: list[str]) -> list[str]:
     lines = [
-        "| | " + " | ".join(f"{kind}, {source}" for kind in PATTERNS for source in sources)
+        "| | "
+        + " | ".join(f"{kind}, {source}" for kind in PATTERNS for source in sources)
         + " | random | bursty | over silence |",
         "|---|" + "---|" * (2 * len(sources) + 3),
     ]
@@ -291,8 +292,15 @@ def main() -> None:
     sources = list(dict.fromkeys(item.split()[0] for item in material))
     lines = table(measured(material, chosen.seeds), sources)
     print("\n".join(lines))
-    absent = [name for name, there in (("espeak-ng", "espeak-ng" in sources), ("asterisk", "asterisk" in sources),
-                                       ("libspandsp2", "libspandsp plc" in systems())) if not there]
+    absent = [
+        name
+        for name, there in (
+            ("espeak-ng", "espeak-ng" in sources),
+            ("asterisk", "asterisk" in sources),
+            ("libspandsp2", "libspandsp plc" in systems()),
+        )
+        if not there
+    ]
     if absent:
         print("absent:", ", ".join(absent))
     if chosen.write:
@@ -301,8 +309,7 @@ def main() -> None:
         n = chosen.seeds * len(material)
         where = (
             f"{n} calls of each kind: {len(material)} recordings, {chosen.seeds} seeds; Python "
-            f"{platform.python_version()}; "
-            + (f"absent: {', '.join(absent)}" if absent else "nothing was absent")
+            f"{platform.python_version()}; " + (f"absent: {', '.join(absent)}" if absent else "nothing was absent")
         )
         text = text.replace("{{where}}", where).replace("{{table}}", "\n".join(lines))
         (HERE / "CONCEALMENT.md").write_text(text, encoding="utf-8")

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
+    from ._core.buffer import _Readable
     from ._core.frame import Frame
 
 __all__ = ["FrameResampler", "ResampledFrame", "Resampler"]
@@ -90,9 +89,9 @@ class Resampler:
     def _length(self) -> int:
         return -(-self.n_in * self.out_rate // self.in_rate)
 
-    def _taken(self, pcm: Buffer) -> npt.NDArray[np.float32]:
+    def _taken(self, pcm: _Readable) -> npt.NDArray[np.float32]:
         """Samples as float32, and note their kind."""
-        view = memoryview(pcm)
+        view: memoryview = memoryview(pcm)  # type: ignore[arg-type]  # numpy's stubs hide it before Python 3.12
         if not view.c_contiguous or view.format not in ("h", "<h", "=h", "@h", "f", "<f", "=f", "@f", "B", "b", "c"):
             raise TypeError(f"pcm must hold int16 or float32 samples in one piece, not items of format {view.format!r}")
         if view.format[-1] == "f":
@@ -104,13 +103,13 @@ class Resampler:
         samples = np.frombuffer(view.cast("B"), np.int16) if view.nbytes else np.empty(0, np.int16)
         return samples.astype(np.float32) / np.float32(FULL_SCALE)
 
-    def _given(self, samples: npt.NDArray[np.float32]) -> bytes:
+    def _given(self, samples: npt.NDArray[Any]) -> bytes:
         self.n_out += len(samples)
         if self._kind is np.int16:
-            return np.clip(np.rint(samples * np.float32(FULL_SCALE)), -32768, 32767).astype(np.int16).tobytes()
-        return samples.tobytes()
+            samples = np.clip(np.rint(samples * np.float32(FULL_SCALE)), -32768, 32767).astype(np.int16)
+        return bytes(samples.tobytes())
 
-    def process(self, pcm: Buffer) -> bytes:
+    def process(self, pcm: _Readable) -> bytes:
         """Take the next samples and give those that are ready.
 
         Parameters

@@ -24,7 +24,10 @@ def slow_curve(level_db: float, threshold_db: float, knee_db: float, ratio: floa
     def knee(x: float, k: float) -> float:
         return threshold + (1 - math.exp(-k * (x - threshold))) / k
 
-    k = min(np.geomspace(0.1, 1e4, 30_000), key=lambda k: abs(end * math.exp(-k * (end - threshold)) / knee(end, k) - 1 / ratio))
+    k = min(
+        np.geomspace(0.1, 1e4, 30_000),
+        key=lambda k: abs(end * math.exp(-k * (end - threshold)) / knee(end, k) - 1 / ratio),
+    )
     x = 10 ** (level_db / 20)
     if x <= threshold:
         return level_db
@@ -58,9 +61,7 @@ def test_static_curve(threshold: float, knee: float, ratio: float) -> None:
         threshold_db=threshold, knee_db=knee, ratio=ratio, attack_s=0.0, release_s=0.01, makeup_db=0.0
     )
     for level_db in np.arange(-70, 12.1, 3.7):
-        assert settled_db(compressor, level_db) == pytest.approx(
-            slow_curve(level_db, threshold, knee, ratio), abs=0.03
-        )
+        assert settled_db(compressor, level_db) == pytest.approx(slow_curve(level_db, threshold, knee, ratio), abs=0.03)
 
 
 def test_makeup_is_that_of_web_audio_unless_set() -> None:
@@ -83,15 +84,17 @@ def test_below_the_threshold_nothing_happens_but_delay() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {}, {"attack_s": 0.02, "release_s": 0.1, "knee_db": 5.0, "ratio": 4.0},
-        {"lookahead_s": 0.0, "makeup_db": 0.0, "threshold_db": -50.0}, {"knee_db": 0.0, "ratio": 20.0, "lookahead_s": 0.02},
+        {},
+        {"attack_s": 0.02, "release_s": 0.1, "knee_db": 5.0, "ratio": 4.0},
+        {"lookahead_s": 0.0, "makeup_db": 0.0, "threshold_db": -50.0},
+        {"knee_db": 0.0, "ratio": 20.0, "lookahead_s": 0.02},
     ],
     ids=["defaults", "slow", "no-lookahead", "hard"],
 )
 def test_against_a_slow_one(rate: int, settings: dict[str, float]) -> None:
-    x = bursts(rate)[: 60_000] + np.random.default_rng(2).normal(0, 0.003, min(3 * rate, 60_000))
-    reference = dynamics.Compressor(rate, **settings)  # type: ignore[arg-type]
-    compressor = Compressor(rate, **settings)
+    x = bursts(rate)[:60_000] + np.random.default_rng(2).normal(0, 0.003, min(3 * rate, 60_000))
+    reference = dynamics.Compressor(rate, **settings)
+    compressor = Compressor(rate, CompressorConfig(**settings))
     assert compressor.delay_samples == reference.delay
     deviation = abs(floats(compressor, x) - reference.process(x))
     assert np.quantile(deviation, 0.8) < 4e-4
@@ -181,8 +184,12 @@ def test_numbers_that_are_none_do_not_stay() -> None:
 @pytest.mark.parametrize("kind", ["silence", "dc", "square", "click", "denormal", "tiny"])
 def test_extreme_sounds(kind: str) -> None:
     x = {
-        "silence": np.zeros(8000), "dc": np.ones(8000), "square": np.tile(np.repeat([1.0, -1.0], 8), 500),
-        "click": np.eye(1, 8000, 4000)[0], "denormal": np.full(8000, 1e-42), "tiny": np.full(8000, 1e-30),
+        "silence": np.zeros(8000),
+        "dc": np.ones(8000),
+        "square": np.tile(np.repeat([1.0, -1.0], 8), 500),
+        "click": np.eye(1, 8000, 4000)[0],
+        "denormal": np.full(8000, 1e-42),
+        "tiny": np.full(8000, 1e-30),
     }[kind]
     out = floats(Compressor(), x)
     assert np.isfinite(out).all()

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from gcmedia import ConfigError, LoudnessConfig, LoudnessNormalizer
 from tests.reference import loudness
 
-PLAIN = {"max_gain_db": 0.0, "max_cut_db": 0.0}
+PLAIN = LoudnessConfig(max_gain_db=0.0, max_cut_db=0.0)
 
 
-def syllables(rate: int, seconds: float, level_dbov: float, noise_dbov: float = -75.0, seed: int = 1) -> npt.NDArray[Any]:
+def syllables(
+    rate: int, seconds: float, level_dbov: float, noise_dbov: float = -75.0, seed: int = 1
+) -> npt.NDArray[Any]:
     """Harmonics in syllables of 150 ms with pauses, and noise; the level is that of the loud parts."""
     rng = np.random.default_rng(seed)
     n = int(seconds * rate)
@@ -124,7 +126,7 @@ def test_true_peaks_stay_under_the_ceiling(rate: int, ceiling: float) -> None:
         "square": np.sign(np.sin(2 * np.pi * 100 * t)) * 1.5,
     }
     for name, x in sounds.items():
-        normalizer = LoudnessNormalizer(rate, ceiling_dbov=ceiling, **PLAIN)
+        normalizer = LoudnessNormalizer(rate, PLAIN, ceiling_dbov=ceiling)
         out = floats(normalizer, x)
         peak = abs(loudness.oversampled(out, 16)[16 * 256 : -16 * 300]).max()
         assert 20 * np.log10(peak) <= ceiling + 0.25, name
@@ -134,16 +136,18 @@ def test_true_peaks_stay_under_the_ceiling(rate: int, ceiling: float) -> None:
 def test_what_is_under_the_ceiling_passes_to_the_bit() -> None:
     rng = np.random.default_rng(5)
     x = rng.integers(-9000, 9000, 8000).astype(np.int16)
-    normalizer = LoudnessNormalizer(**PLAIN)
+    normalizer = LoudnessNormalizer(8000, PLAIN)
     assert normalizer.delay_samples == 26
     assert normalizer.process(x) + normalizer.flush() == bytes(52) + x.tobytes()
-    loud = LoudnessNormalizer(**PLAIN)
+    loud = LoudnessNormalizer(8000, PLAIN)
     floats(loud, 3 * np.sin(np.arange(800)))
     after = floats(loud, np.concatenate([np.zeros(16_000), x / 32768]))  # the limiter lets go in the end
     assert (after[16_026:] == (x / 32768).astype(np.float32)[:-26]).all()
 
 
-@given(st.lists(st.integers(0, 900), max_size=10), st.sampled_from([np.int16, np.float32]), st.sampled_from([8000, 16_000]))
+@given(
+    st.lists(st.integers(0, 900), max_size=10), st.sampled_from([np.int16, np.float32]), st.sampled_from([8000, 16_000])
+)
 def test_any_chunking_gives_the_same(sizes: list[int], kind: type, rate: int) -> None:
     x = np.random.default_rng(6).normal(0, 12_000, sum(sizes)) * np.linspace(0, 2, sum(sizes))
     pcm = x.clip(-32768, 32767).astype(np.int16) if kind is np.int16 else (x / 32768).astype(np.float32)
@@ -158,9 +162,13 @@ def test_any_chunking_gives_the_same(sizes: list[int], kind: type, rate: int) ->
 @pytest.mark.parametrize("kind", ["silence", "dc", "square", "click", "denormal", "none", "huge"])
 def test_extreme_sounds(kind: str) -> None:
     x = {
-        "silence": np.zeros(16_000), "dc": np.ones(16_000), "square": np.tile(np.repeat([1.0, -1.0], 8), 1000),
-        "click": np.eye(1, 16_000, 8000)[0], "denormal": np.full(16_000, 1e-42),
-        "none": np.where(np.arange(16_000) % 3, 0.1, np.nan), "huge": np.where(np.arange(16_000) % 2, np.inf, -1e30),
+        "silence": np.zeros(16_000),
+        "dc": np.ones(16_000),
+        "square": np.tile(np.repeat([1.0, -1.0], 8), 1000),
+        "click": np.eye(1, 16_000, 8000)[0],
+        "denormal": np.full(16_000, 1e-42),
+        "none": np.where(np.arange(16_000) % 3, 0.1, np.nan),
+        "huge": np.where(np.arange(16_000) % 2, np.inf, -1e30),
     }[kind]
     normalizer = LoudnessNormalizer()
     out = floats(normalizer, x)

@@ -418,7 +418,7 @@ def test_a_hole_is_bridged_from_both_sides_and_what_came_is_not_altered() -> Non
         i = after
     for settings_ in ({}, {"gate": GateConfig()}):
         stream = Receiver("L16LE", 16_000, **settings_)  # type: ignore[arg-type]
-        frames = []
+        frames: list[Frame] = []
         for i in sorted(set(range(30)) - lost):
             stream.push(packet(i, 20 * i, pcm[i * N : (i + 1) * N].astype("<i2").tobytes()), i * 0.02)
             frames += stream.frames(i * 0.02)
@@ -436,7 +436,7 @@ def test_level_and_peak_of_a_frame() -> None:
     levels = [(frame.level_dbov, frame.peak_dbov) for frame in stream.frames(1.0)]
     for level, expected in zip(levels, (0, 100, 32768, 16384), strict=True):
         dbov = 20 * math.log10(expected / 32768) if expected else -math.inf
-        assert level == (pytest.approx(dbov), pytest.approx(dbov))
+        assert level == pytest.approx((dbov, dbov))
 
 
 def test_each_channel_is_bridged_by_its_own() -> None:

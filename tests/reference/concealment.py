@@ -52,7 +52,7 @@ def extrapolated(pcm: Samples, n: int, rate: int, period: int, stages: bool, ove
             out[i] = at(stage - 1, i) * (1 - w) + out[i] * w
     fade = max(rate * 15 // 4000, 1)
     step = pcm[-1] - bases[0][-1]
-    return out + step * np.clip(1 - (np.arange(n) + 0.5) / fade, 0, 1)
+    return np.asarray(out + step * np.clip(1 - (np.arange(n) + 0.5) / fade, 0, 1))
 
 
 def gain(n: int, rate: int, per_ten_ms: float) -> Samples:

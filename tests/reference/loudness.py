@@ -16,7 +16,10 @@ def weighting_db(hz: float, rate: int) -> float:
     """Response of BS.1770's two filters, from their analogue forms through the bilinear transform."""
     total = 1.0 + 0j
     z = cmath.exp(2j * math.pi * hz / rate)
-    for corner, q, kind in ((1681.974450955533, 0.7071752369554196, "shelf"), (38.13547087602444, 0.5003270373238773, "high")):
+    for corner, q, kind in (
+        (1681.974450955533, 0.7071752369554196, "shelf"),
+        (38.13547087602444, 0.5003270373238773, "high"),
+    ):
         s = (z - 1) / (z + 1) / math.tan(math.pi * corner / rate)
         below = s * s + s / q + 1
         if kind == "shelf":
@@ -30,7 +33,10 @@ def weighting_db(hz: float, rate: int) -> float:
 
 def weighted(x: Samples, rate: int) -> Samples:
     """The same filters on samples, by their difference equations."""
-    for corner, q, kind in ((1681.974450955533, 0.7071752369554196, "shelf"), (38.13547087602444, 0.5003270373238773, "high")):
+    for corner, q, kind in (
+        (1681.974450955533, 0.7071752369554196, "shelf"),
+        (38.13547087602444, 0.5003270373238773, "high"),
+    ):
         k = math.tan(math.pi * corner / rate)
         a0 = 1 + k / q + k * k
         high = 10 ** (3.999843853973347 / 20)
@@ -47,7 +53,13 @@ def weighted(x: Samples, rate: int) -> Samples:
 
 
 def gains_db(
-    x: Samples, rate: int, target: float = -22.0, most: float = 24.0, cut: float = 12.0, rise: float = 6.0, fall: float = 12.0
+    x: Samples,
+    rate: int,
+    target: float = -22.0,
+    most: float = 24.0,
+    cut: float = 12.0,
+    rise: float = 6.0,
+    fall: float = 12.0,
 ) -> list[float]:
     """Gain behind each whole block of 10 ms."""
     block = rate // 100
