@@ -10,8 +10,6 @@ said to be so, where it is not installed.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import ctypes.util
 import io
 import platform
 import shutil
@@ -28,6 +26,7 @@ import numpy.typing as npt
 from pesq import pesq
 
 import gcmedia
+from peers import spandsp
 from plotting import save_small
 
 Samples = npt.NDArray[np.int16]
@@ -152,33 +151,6 @@ def by_calls(make: Callable[[], Any]) -> Callable[[Samples, npt.NDArray[np.bool_
     return repair
 
 
-class Spandsp:
-    """Concealment of libspandsp (plc.c): pitch repetition in the manner of G.711 Appendix I, without its delay."""
-
-    def __init__(self) -> None:
-        self._library = spandsp()
-        self._state = ctypes.c_void_p(self._library.plc_init(None))
-
-    def push(self, pcm: Samples) -> bytes:
-        out = pcm.copy()
-        self._library.plc_rx(self._state, out.ctypes.data_as(ctypes.c_void_p), len(out))
-        return out.tobytes()
-
-    def conceal(self, n_samples: int) -> bytes:
-        out = np.zeros(n_samples, np.int16)
-        self._library.plc_fillin(self._state, out.ctypes.data_as(ctypes.c_void_p), n_samples)
-        return out.tobytes()
-
-    def __del__(self) -> None:
-        self._library.plc_free(self._state)
-
-
-def spandsp() -> Any:
-    library = ctypes.CDLL(ctypes.util.find_library("spandsp"))
-    library.plc_init.restype = ctypes.c_void_p
-    return library
-
-
 def systems() -> dict[str, Callable[[Samples, npt.NDArray[np.bool_]], Samples]]:
     found = {
         "silence": by_receiver("silence"),
@@ -186,8 +158,8 @@ def systems() -> dict[str, Callable[[Samples, npt.NDArray[np.bool_]], Samples]]:
         "gcmedia `pitch`, one-sided": by_calls(gcmedia.Concealer),
         "gcmedia `pitch`, in the receiver": by_receiver("pitch"),
     }
-    if ctypes.util.find_library("spandsp"):
-        found["libspandsp plc"] = by_calls(Spandsp)
+    if spandsp.find():
+        found["libspandsp plc"] = by_calls(spandsp.Concealer)
     return found
 
 

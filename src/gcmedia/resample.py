@@ -22,7 +22,6 @@ __all__ = ["FrameResampler", "ResampledFrame", "Resampler"]
 
 RATES = (8000, 16_000, 24_000, 48_000)
 QUALITIES = ("QQ", "LQ", "MQ", "HQ", "VHQ")
-FULL_SCALE = 32768.0
 
 
 def _library() -> Any:
@@ -101,12 +100,15 @@ class Resampler:
             raise ValueError(f"pcm has {view.nbytes} octets, which is no whole number of samples of 2 octets")
         self._kind = np.int16
         samples = np.frombuffer(view.cast("B"), np.int16) if view.nbytes else np.empty(0, np.int16)
-        return samples.astype(np.float32) / np.float32(FULL_SCALE)
+        return samples.astype(np.float32)  # as they are: the filter is linear, and rounding comes last
 
     def _given(self, samples: npt.NDArray[Any]) -> bytes:
         self.n_out += len(samples)
         if self._kind is np.int16:
-            samples = np.clip(np.rint(samples * np.float32(FULL_SCALE)), -32768, 32767).astype(np.int16)
+            np.rint(samples, out=samples)
+            np.minimum(samples, 32767, out=samples)
+            np.maximum(samples, -32768, out=samples)
+            samples = samples.astype(np.int16)
         return bytes(samples.tobytes())
 
     def process(self, pcm: _Readable) -> bytes:
