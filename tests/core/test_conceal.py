@@ -53,6 +53,16 @@ def test_pitch_against_a_slow_one(rate: int, sound: Any, ms: int, known: bool) -
     assert abs(found - expected).max() < 1.01
 
 
+@pytest.mark.parametrize("n_following", [80, 100, 159, 161])
+@pytest.mark.parametrize("n", [80, 400])
+def test_packets_that_are_shorter_or_longer_bridge_too(n_following: int, n: int) -> None:
+    pcm = voice(800 + n + n_following)
+    concealer = Concealer()
+    concealer.push(pcm[:800])
+    found = fill(concealer, n, pcm[800 + n :])
+    assert abs(found - concealment.conceal(pcm[:800], n, 8000, pcm[800 + n :])).max() < 1.01
+
+
 def test_a_steady_voice_goes_on_as_if_nothing_were_lost() -> None:
     period = 64  # samples, so that it is repeated exactly
     wave = noise(period, level=8000)

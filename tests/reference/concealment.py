@@ -67,7 +67,10 @@ def conceal(before: npt.NDArray[Any], n: int, rate: int = 8000, following: npt.N
     back = 0
     if following is not None:
         after = following[: rate // 50][::-1].astype(np.float64)
-        back = best_lag(after, rate // 200, shortest, longest)
+        if len(after) == rate // 50:
+            back = best_lag(after, rate // 200, shortest, longest)
+        elif len(after) >= rate // 100:
+            back = min(period, len(after))
     bridged = rate * 120 // 1000
     envelope = gain(n, rate, 0.1 if back and n <= bridged else 0.2)
     out = extrapolated(history, n, rate, period, True, max(period // 4, 1)) * envelope

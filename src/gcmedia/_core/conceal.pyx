@@ -234,10 +234,13 @@ cdef class Concealer:
             self._begin()
         self._n_ahead = <int>min(n_following, <Py_ssize_t>self._block)
         memcpy(self._ahead, following, self._n_ahead * sizeof(int16_t))
-        self._back_period = self._best_period(
-            self._ahead, self._n_ahead, self.sample_rate // 200, self.sample_rate * 15 // 1000, 1
-        )
-        if self._back_period == 0:
+        if self._n_ahead == self._block:
+            self._back_period = self._best_period(
+                self._ahead, self._n_ahead, self.sample_rate // 200, self.sample_rate * 15 // 1000, 1
+            )
+        elif self._n_ahead >= self.sample_rate // 100:      # too short for a search: the voice is taken to go on as it was
+            self._back_period = min(self._period, self._n_ahead)
+        else:
             return
         if self._filled == 0 and n_left <= bridged:
             self._fade = <float>10.0 / self.sample_rate
@@ -361,8 +364,8 @@ cdef class Concealer:
         ----------
         n_samples : int
         following : buffer of int16, shape (n_following,), or its octets, optional
-            The audio behind the hole, which then ends with these samples: up to 20 ms of it are looked at, less than
-            10 ms are not enough.  Holes up to 120 ms are bridged from both sides, which sounds better by far.
+            The audio behind the hole, which then ends with these samples: 20 ms of it are looked at.  With less, its
+            period is taken for that before the hole; less than 10 ms are not enough.  Holes up to 120 ms are bridged from both sides, which sounds better by far.
 
         Returns
         -------
