@@ -373,8 +373,7 @@ def test_headers_are_folded_joined_and_told_apart_without_case() -> None:
     assert verify(verifier(), request).signed
 
 
-def test_long_white_space_is_read_in_a_straight_line() -> None:
-    """Twice the space takes about twice as long; a search that goes back would take four times."""
+def test_long_white_space_is_no_fold() -> None:
     value = "\t" * 30_000 + "\r"
     assert refusal(altered(Audiohook_Correlation_Id=value)).outcome == "invalid"
 
