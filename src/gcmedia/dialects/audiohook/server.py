@@ -108,7 +108,6 @@ class ServerMachine(Machine[ServerState]):
 
     __slots__ = (
         "_answer",
-        "_block",
         "_close_reason",
         "_config",
         "_failed",
@@ -146,7 +145,6 @@ class ServerMachine(Machine[ServerState]):
         self._failed = False
         self._pause_is_quiet = True
         self._close_reason = ""
-        self._block = 0  # octets of a sample of all channels; 0 while no audio is taken
         self._max_binary = self._config.max_binary_octets
         self.offer: Open | None = None
         self.media: Media | None = None
