@@ -337,7 +337,7 @@ def run(octets: bytes) -> set[str]:
 
 def seeds() -> dict[str, bytes]:
     """A few sessions with each kind of trouble."""
-    zero = bytes(16)
+    zero = bytes(11)
     say = {name: bytes([0, at]) + zero for at, name in enumerate(TYPES)}
     answer = {name: bytes([1, at]) + zero for at, name in enumerate(ANSWERS)}
     # open: position, conversation, participant, and one entry of media
@@ -347,8 +347,9 @@ def seeds() -> dict[str, bytes]:
     plain = b"\x04" + opening + (audio + wait) * 3
     return {
         "plain": plain + say["ping"] + say["close"],
+        "novelty": plain + say["novelty"] + say["update"] + say["error"] + say["dtmf"] + say["playback_started"],
         "holes": plain + say["paused"] + say["resumed"] + audio + say["discarded"] + say["close"],
-        "declared": b"\x05" + opening + audio + bytes([0, 5, 2, 0, 0, 0, 2, 2]) + bytes(8) + audio + say["close"],
+        "declared": b"\x05" + opening + audio + bytes([0, 5, 2, 0, 0, 0, 2, 2]) + bytes(5) + audio + say["close"],
         "late": b"\x04" + (b"\x06\xff\xff") * 3,
         "acts": plain + b"".join(bytes([7, at]) + b"\x10\x00" for at in range(10)),
         "client": b"\x00" + start + opened + b"".join(bytes([8, at]) + b"\x10\x00" for at in range(1, 10)),

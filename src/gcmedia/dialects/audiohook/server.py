@@ -584,7 +584,7 @@ class ServerMachine(Machine[ServerState]):
     def _send(self, type_: str, parameters: dict[str, Any] | None = None) -> bool:
         message = compose(type_, self.session_id, self.sent_seq + 1, self.peer_seq, parameters or {})
         limit = self._config.max_entities_octets
-        if parameters and len(message) > limit and len(message.encode()) > limit:
+        if 4 * len(message) > limit and len(message.encode()) > limit:
             raise LocalProtocolError(f"{type_} of {len(message.encode())} octets, more than {limit}")
         self.sent_seq += 1
         self._outgoing.append(message)
