@@ -24,6 +24,7 @@ from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, leve
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
+from ._core.stream import StreamReceiver
 from .config import (
     CompressorConfig,
     ConversationsConfig,
@@ -65,6 +66,7 @@ from .errors import (
     ReconnectExhausted,
     RemoteProtocolError,
     RetryExhausted,
+    SignatureRefused,
     StateError,
     StreamNotFound,
     TooManyRequests,
@@ -77,6 +79,7 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .dialects.audiohook import AudioHookClientConfig, AudioHookConfig, SignatureConfig
     from .media_streams import MediaStreams, capture_streams
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
@@ -86,6 +89,8 @@ if TYPE_CHECKING:
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "AudioControl": "mute",
+    "AudioHookClientConfig": "dialects.audiohook",
+    "AudioHookConfig": "dialects.audiohook",
     "Capture": "capture",
     "Credentials": "auth",
     "FrameResampler": "resample",
@@ -97,6 +102,7 @@ _LAZY = {
     "Region": "regions",
     "ResampledFrame": "resample",
     "Resampler": "resample",
+    "SignatureConfig": "dialects.audiohook",
     "TokenProvider": "auth",
     "capture": "capture",
     "capture_streams": "media_streams",
@@ -110,6 +116,8 @@ __all__ = [
     "AmbiguousCall",
     "ApiError",
     "AudioControl",
+    "AudioHookClientConfig",
+    "AudioHookConfig",
     "AuthError",
     "CallEnded",
     "Capture",
@@ -170,12 +178,15 @@ __all__ = [
     "RetryExhausted",
     "SequenceStats",
     "SequenceValidator",
+    "SignatureConfig",
+    "SignatureRefused",
     "SilenceConfig",
     "SilenceDetector",
     "SpectralGate",
     "StateError",
     "Stats",
     "StreamNotFound",
+    "StreamReceiver",
     "TokenProvider",
     "TooManyRequests",
     "TooManyStreams",
