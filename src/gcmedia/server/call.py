@@ -48,7 +48,7 @@ class HookCall(Delivery):
         As opened, or as updated since.
     """
 
-    _logger = logging.getLogger("gcmedia.server")
+    _logger = logging.getLogger("gcmedia.server.calls")
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class HookCall(Delivery):
         """There is none after all."""
         self._folder_path = None
 
-    def take(self, payload: bytes | memoryview, now: float) -> None:
+    def take(self, payload: bytes | bytearray | memoryview, now: float) -> None:
         """Take audio: decode, record, queue."""
         receiver = self._ordered
         assert receiver is not None

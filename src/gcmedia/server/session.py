@@ -69,7 +69,7 @@ class HookSession:
         self.machine.receive_text(octets, now)
         self._run(now)
 
-    def binary(self, octets: bytes | memoryview) -> None:
+    def binary(self, octets: bytes | bytearray | memoryview) -> None:
         """A frame of audio came."""
         server = self._server
         now = server.now()
@@ -329,7 +329,7 @@ class RefusedSession:
         elif len(self._texts) < 8:
             self._texts.append(octets)
 
-    def binary(self, octets: bytes | memoryview) -> None:
+    def binary(self, octets: bytes | bytearray | memoryview) -> None:
         """A frame of audio came, for which there is no use."""
 
     def disconnected(self, code: int) -> None:

@@ -84,8 +84,7 @@ class StatusServer:
             listener = await anyio.create_tcp_listener(local_host=self._host or None, local_port=self._port)
         except OSError as error:
             raise TransportError(f"cannot listen on {self._host or '*'}:{self._port}: {error.strerror}") from error
-        host, port = listener.extra(anyio.abc.SocketAttribute.local_address)[:2]
-        self.address = (str(host), int(port))
+        self.address = (self._host, int(listener.extra(anyio.abc.SocketAttribute.local_port)))
         async with listener:
             task_status.started()
             await listener.serve(self._answer)
@@ -106,17 +105,19 @@ class StatusServer:
                 connection.receive_data(await stream.receive())
         except h11.RemoteProtocolError as error:
             status, kind, body = error.error_status_hint, "text/plain; charset=utf-8", ""
+            with_body = True
         else:
             if not isinstance(event, h11.Request):
                 return
             status, kind, body = self._page(event)
+            with_body = event.method != b"HEAD"
         headers = [
             ("Content-Type", kind),
             ("Content-Length", str(len(body.encode()))),
             ("Connection", "close"),
         ]
         octets = connection.send(h11.Response(status_code=status, headers=headers)) or b""
-        if not (connection.their_state is not h11.IDLE and body == ""):
+        if with_body:
             octets += connection.send(h11.Data(data=body.encode())) or b""
         octets += connection.send(h11.EndOfMessage()) or b""
         await stream.send(octets)

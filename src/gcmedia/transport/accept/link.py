@@ -105,7 +105,7 @@ class Link:
         self._protocol: Any = None
         self._early = 0
         self._fragments: list[bytes] | None = None
-        self._opcode = _TEXT
+        self._opcode: Any = _TEXT
         self._over = False  # nothing is handed to the session any more
         self._code = 1006
 

@@ -70,7 +70,7 @@ class Session(Protocol):
         """A text message came, not decoded."""
         ...
 
-    def binary(self, octets: bytes | memoryview) -> None:
+    def binary(self, octets: bytes | bytearray | memoryview) -> None:
         """A binary message came; borrowed for the call."""
         ...
 
