@@ -88,6 +88,7 @@ class Delivery:
     """
 
     _logger = logging.getLogger("gcmedia.delivery")
+    _keep_files_open = True
 
     def __init__(
         self,
@@ -158,6 +159,7 @@ class Delivery:
                 clock=self._clock.wall,
                 overwrite=self._overwrite,
                 audit_policy=self._audit_policy,
+                keep_open=self._keep_files_open,
             )
 
     def _say(self, said: Said) -> None:

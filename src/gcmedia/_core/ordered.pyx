@@ -50,6 +50,14 @@ cdef class Block:
         """The same after gate and compressor, where there are any."""
         return memoryview(self.pcm_octets[channel]).cast("h")
 
+    def raw_bytes(self, int channel):
+        """What `raw` shows, as bytes that may be kept; no copy."""
+        return self.raw_octets[channel]
+
+    def pcm_bytes(self, int channel):
+        """What `pcm` shows, as bytes that may be kept; no copy."""
+        return self.pcm_octets[channel]
+
     def level_dbov(self, int channel):
         """RMS of the last frame's raw samples; minus infinity for digital silence."""
         cdef int n = self.n_samples - (self.n_frames - 1) * self.frame_samples

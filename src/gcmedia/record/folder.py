@@ -108,10 +108,10 @@ class RecordedBlock(Protocol):
     def concealed_frames(self) -> int:
         """Frames made up in part, over all channels."""
 
-    def raw(self, channel: int, /) -> Buffer:
+    def raw_bytes(self, channel: int, /) -> bytes:
         """int16 samples as decoded."""
 
-    def pcm(self, channel: int, /) -> Buffer:
+    def pcm_bytes(self, channel: int, /) -> bytes:
         """int16 samples after gate and compressor."""
 
     def level_dbov(self, channel: int, /) -> float:
@@ -158,6 +158,8 @@ class CallFolder:
         is recorded.
     overwrite : bool
         Whether a call that the folder holds is removed; files that are not ours stay.
+    keep_open : bool
+        Whether all files stay open; else only those of audio do.
 
     Raises
     ------
@@ -178,8 +180,10 @@ class CallFolder:
         clock: Callable[[], float] = time.time,
         audit_policy: AuditPolicy | None = None,
         overwrite: bool = False,
+        keep_open: bool = True,
     ) -> None:
         self.path = Path(path)
+        self._keep_open = keep_open
         self.format = format
         self._clock = clock
         self._now = 0.0
@@ -208,7 +212,12 @@ class CallFolder:
                 self._open_lines(name) for name in (JOURNAL_NAME, "metrics.jsonl", "series.jsonl")
             )
             self.audit = AuditLog(
-                self.path / "audit.jsonl", region, audit_policy, interaction_id=conversation_id, clock=clock
+                self.path / "audit.jsonl",
+                region,
+                audit_policy,
+                interaction_id=conversation_id,
+                clock=clock,
+                keep_open=keep_open,
             )
         except FileExistsError as error:
             self._abandon()
@@ -328,9 +337,9 @@ class CallFolder:
         timeline = self.timeline
         written = True
         for channel, raw in enumerate(self._raw):
-            written = self._append(raw, position, block.raw(channel), now) and written
+            written = self._append(raw, position, block.raw_bytes(channel), now) and written
             if self._clean:
-                written = self._append(self._clean[channel], position, block.pcm(channel), now) and written
+                written = self._append(self._clean[channel], position, block.pcm_bytes(channel), now) and written
             for start, length in block.silent_runs(channel):
                 timeline.frame(channel, start, length, True, False)
             for start, length in block.concealed_runs(channel):
@@ -445,7 +454,7 @@ class CallFolder:
         return wav
 
     def _open_lines(self, name: str) -> LineFile:
-        lines = LineFile(self.path / name)
+        lines = LineFile(self.path / name, keep_open=self._keep_open)
         self._lines.append(lines)
         return lines
 

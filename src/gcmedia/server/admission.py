@@ -35,7 +35,7 @@ class Admission:
         server = self._server
         if server.draining:
             return self._busy("draining")
-        if server.n_sessions >= server.config.max_sessions:
+        if server.n_sessions >= server.max_sessions:
             return self._busy("too many sessions")
         asked = UpgradeRequest.of(request.target, (_as_latin1(pair) for pair in request.headers), request.method)
         if isinstance(self._keys, Mapping):
@@ -56,7 +56,7 @@ class Admission:
         except Exception as error:  # the user's code: whatever it raises, there is no answer
             server.log.warning("the source of API keys gave no answer: %s", type(error).__name__)
             return self._busy("no keys")
-        if server.draining or server.n_sessions >= server.config.max_sessions:
+        if server.draining or server.n_sessions >= server.max_sessions:
             return self._busy("too many sessions")
         return self._check(asked, secret, arrived)
 

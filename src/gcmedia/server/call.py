@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HookCall"]
 
-SERIES_S = 1.0
+SERIES_S = 5.0
 MAX_NOTICES = 1000
 
 
@@ -49,6 +49,7 @@ class HookCall(Delivery):
     """
 
     _logger = logging.getLogger("gcmedia.server.calls")
+    _keep_files_open = False  # of thousands of calls
 
     def __init__(
         self,

@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import msgspec
 
-from ..dialects.audiohook import ServerMachine, entities as wire
+from ..dialects.audiohook import ServerMachine
+from ..dialects.audiohook import entities as wire
 from ..errors import LocalProtocolError, StateError
 from .bucket import TokenBucket
 from .settings import ServerConfig

@@ -25,7 +25,6 @@ __all__ = ["serve"]
 log = logging.getLogger("gcmedia.server")
 
 BACKENDS = ("asyncio", "trio")
-FILES_PER_SESSION = 16
 
 
 def serve(
@@ -80,7 +79,7 @@ def serve(
         raise ConfigError(f"workers is {workers}, not in [1, 1024]")
     chosen = choose_transport(transport, backend)
     AudioHookServer(handler, host=host, port=port, transport=chosen, **options)  # checks the settings, here and once
-    _allow_files(options)
+    _allow_files()
 
     def run(number: int, sock: socket) -> None:
         server = AudioHookServer(handler, sock=sock, transport=chosen, **options)
@@ -89,7 +88,9 @@ def serve(
         backend_options = {"use_uvloop": uvloop} if backend == "asyncio" else {}
 
         async def main() -> None:
-            await _run(server, where, on_listening, f"worker {number + 1} of {workers}", "uvloop" if uvloop else backend)
+            await _run(
+                server, where, on_listening, f"worker {number + 1} of {workers}", "uvloop" if uvloop else backend
+            )
 
         anyio.run(main, backend=backend, backend_options=backend_options)
 
@@ -143,17 +144,11 @@ async def _stop_on_signal(server: AudioHookServer, signals: Any) -> None:
             tasks.start_soon(server.stop)
 
 
-def _allow_files(options: dict[str, Any]) -> None:
-    """Let the process have as many open files as it may; say so when that is too few."""
+def _allow_files() -> None:
+    """Let the process have as many open files as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
         except (OSError, ValueError):
             pass
-    config = options.get("config")
-    sessions = config.max_sessions if config is not None else 5000
-    needed = sessions * (FILES_PER_SESSION if options.get("record_to") is not None else 1)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        log.warning("%d open files are allowed, %d sessions may need %d", soft, sessions, needed)

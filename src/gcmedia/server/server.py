@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable
 from os import PathLike
@@ -32,6 +33,7 @@ __all__ = ["AudioHookServer", "Handler"]
 
 Handler = Callable[[HookCall], Awaitable[object]]
 
+SPARE_FILES = 100  # beside those of sessions
 TICK_S = 0.1
 SESSIONS_EVERY = 5  # ticks between looks at every session
 DRAIN_TICK_S = 0.05
@@ -84,6 +86,8 @@ class AudioHookServer:
         What has been done.
     sessions : set of HookSession
         Those that are open, or about to be.
+    max_sessions : int
+        That of the settings, or fewer where too few open files are allowed.
     draining : bool
         Whether no more sessions are taken.
     transport : str
@@ -154,13 +158,29 @@ class AudioHookServer:
         self._busy = 0  # handlers, and calls being finished
         self._scopes: dict[HookSession, anyio.CancelScope] = {}
 
+        self.max_sessions = self.config.max_sessions
+
     # Life
+
+    def _limit_sessions(self) -> None:
+        """Take no more sessions than there may be open files for: one refused is better than one not recorded."""
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        cleaned = self._processing["gate"] is not None or self._processing["compressor"] is not None
+        each = 1 if self._record_to is None else 1 + 2 * (1 + cleaned)
+        room = max(1, (allowed - SPARE_FILES) // each)
+        if allowed != resource.RLIM_INFINITY and room < self.config.max_sessions:
+            self.max_sessions = room
+            self.log.warning(
+                "%d open files are allowed, %d of each session: no more than %d sessions are taken, not %d",
+                allowed, each, room, self.config.max_sessions,
+            )  # fmt: skip
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise StateError("this server has run; a new one is needed")
         if self._record_to is not None:
             self._record_to.mkdir(parents=True, exist_ok=True)
+        self._limit_sessions()
         host, port = self.address
         sock = self._sock or bind(host, port, shared=self._shared)
         self._stopped = anyio.Event()

@@ -260,9 +260,7 @@ class HookSession:
                 counters.client_errors[str(event.code)] += 1
                 if event.code == 429 and self.outbox is not None:
                     self.outbox.hold(event.retry_after_s, now)
-                self._server.log.warning(
-                    "%s: the client tells of error %d", self.machine.session_id, event.code
-                )
+                self._server.log.warning("%s: the client tells of error %d", self.machine.session_id, event.code)
             case events.Closing():
                 self._leave_out(event.holes, now)
                 self._finish(None, f"close with reason {event.reason}")

@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 from .types import Accept, Admit, Limits, Reject, Session, UpgradeRequest, Verdict
 
 if TYPE_CHECKING:
-    from .listener import Listener
+    pass
 
 __all__ = ["Board", "Link"]
 
