@@ -73,7 +73,7 @@ class HookSession:
         """A frame of audio came."""
         server = self._server
         now = server.now()
-        if self.machine.receive_audio(octets, now) >= 0:
+        if self.machine.receive_audio(octets, now) >= 0:  # type: ignore[arg-type]  # only its length is looked at
             counters = server.counters
             counters.audio_frames += 1
             counters.audio_octets += len(octets)

@@ -84,7 +84,8 @@ class StatusServer:
             listener = await anyio.create_tcp_listener(local_host=self._host or None, local_port=self._port)
         except OSError as error:
             raise TransportError(f"cannot listen on {self._host or '*'}:{self._port}: {error.strerror}") from error
-        self.address = (self._host, int(listener.extra(anyio.abc.SocketAttribute.local_port)))
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 -- anyio's, not Django's
+        self.address = (self._host, int(port))
         async with listener:
             task_status.started()
             await listener.serve(self._answer)
