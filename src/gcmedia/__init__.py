@@ -168,6 +168,7 @@ __all__ = [
     "SequenceStats",
     "SequenceValidator",
     "SignatureRefused",
+    "ServerConfig",
     "SilenceConfig",
     "SilenceDetector",
     "SpectralGate",
