@@ -186,5 +186,5 @@ async def dial(
 async def settled(condition: Any) -> None:
     """Wait until something holds."""
     with anyio.fail_after(PATIENCE_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- the server knows no event for each of them
             await anyio.sleep(0.01)

@@ -32,6 +32,10 @@ def timeline_of(dialer: Dialer, n_samples: int) -> list[np.ndarray[Any, Any]]:
     return channels
 
 
+def folders(root: Path) -> list[Path]:
+    return sorted(root.iterdir())
+
+
 def recorded(folder: Path, name: str) -> np.ndarray[Any, Any]:
     return np.frombuffer(read_wav(folder / f"{name}.wav").data, np.int16)
 
@@ -102,7 +106,7 @@ async def test_pauses_discards_and_a_late_burst_are_exact_on_the_client_s_timeli
         call = calls[0]
     n_samples = dialer.machine.position
     truth = timeline_of(dialer, n_samples)
-    folder = next(tmp_path.iterdir())
+    folder = folders(tmp_path)[0]
     manifest = json.loads((folder / "timeline.json").read_text())
     for channel, name in enumerate(("external", "internal")):
         assert np.array_equal(recorded(folder, f"raw-{name}"), truth[channel])
@@ -177,7 +181,7 @@ async def test_a_probe_starts_no_handler_and_no_recording(transport: str, tmp_pa
             await dialer.hang_up()
         await settled(lambda: not server.sessions)
     assert (server.counters.probes, server.counters.opened, server.counters.handlers_failed) == (1, 0, 0)
-    assert list(tmp_path.iterdir()) == []
+    assert folders(tmp_path) == []
 
 
 async def test_sessions_of_one_conversation_get_folders_of_their_own(transport: str, tmp_path: Path) -> None:
@@ -189,7 +193,7 @@ async def test_sessions_of_one_conversation_get_folders_of_their_own(transport: 
             await one.hang_up()
             await other.hang_up()
         await settled(lambda: not server.sessions)
-    names = sorted(folder.name for folder in tmp_path.iterdir())
+    names = [folder.name for folder in folders(tmp_path)]
     assert names == [same.conversation_id, f"{same.conversation_id}.{other.machine.session_id}"]
     assert [len(recorded(tmp_path / name, "raw-external")) for name in names] == [3200, 4800]
 
@@ -200,7 +204,7 @@ async def test_a_session_that_continues_begins_where_its_audio_does(transport: s
             await dialer.audio(2)
             await dialer.hang_up()
         await settled(lambda: not server.sessions)
-    folder = next(tmp_path.iterdir())
+    folder = folders(tmp_path)[0]
     assert np.array_equal(recorded(folder, "raw-internal"), timeline_of(dialer, 43_200)[1])
     hole = json.loads((folder / "timeline.json").read_text())["holes"][0]
     assert (hole["position"], hole["n_samples"], hole["cause"]) == (0, 40_000, "reconnect")
@@ -263,16 +267,18 @@ async def test_audio_goes_back_where_the_product_takes_it(transport: str) -> Non
             pass
 
     protocol = AudioHookConfig(two_way=True)
-    async with server_of(handler, transport=transport, protocol=protocol) as server:
-        async with dial(server, two_way=True) as dialer:
-            heard = b""
-            while len(heard) < len(tone):
-                heard += (await dialer.until(events.Audio)).payload
-            assert heard == tone
-            assert sum(isinstance(event, events.Audio) for event in dialer.happened) == 2
-            dialer.machine.close("end", dialer.now())
-            await dialer.flush()
-            assert (await dialer.until(events.Closed)).output_variables == {"outcome": "booked"}
+    async with (
+        server_of(handler, transport=transport, protocol=protocol) as server,
+        dial(server, two_way=True) as dialer,
+    ):
+        heard = b""
+        while len(heard) < len(tone):
+            heard += (await dialer.until(events.Audio)).payload
+        assert heard == tone
+        assert sum(isinstance(event, events.Audio) for event in dialer.happened) == 2
+        dialer.machine.close("end", dialer.now())
+        await dialer.flush()
+        assert (await dialer.until(events.Closed)).output_variables == {"outcome": "booked"}
 
 
 async def test_what_the_client_tells_is_there_to_be_read(transport: str) -> None:
@@ -304,19 +310,23 @@ async def test_what_the_client_tells_is_there_to_be_read(transport: str) -> None
     assert calls[0].language == "de-DE"
 
 
-async def test_a_disk_that_refuses_costs_the_recording_and_not_the_call(transport: str, tmp_path: Path) -> None:
+async def test_a_recording_that_cannot_be_begun_costs_the_recording_and_not_the_call(
+    transport: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     taken: list[int] = []
 
     async def handler(call: HookCall) -> None:
         async for frame in call:
             taken.append(frame.n_samples)
 
-    same = offer()
-    async with server_of(handler, record_to=tmp_path, transport=transport) as server:
-        (tmp_path / same.conversation_id).mkdir()
-        async with dial(server, same) as dialer:
-            (tmp_path / f"{same.conversation_id}.{dialer.machine.session_id}").exists()
+    asked = offer()
+    async with server_of(handler, record_to=tmp_path / "calls", transport=transport) as server:
+        (tmp_path / "calls").rmdir()
+        (tmp_path / "calls").write_text("a file where the folder was")
+        async with dial(server, asked) as dialer:
             await dialer.audio(2)
             await dialer.hang_up()
         await settled(lambda: not server.sessions)
     assert sum(taken) == 2 * 3200
+    assert server.counters.recordings_failed == 1
+    assert "cannot be recorded" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -130,10 +131,8 @@ async def test_a_frame_that_is_too_long_is_answered_and_the_server_lives(transpo
 async def test_a_message_beyond_all_measure_closes_its_connection_alone(transport: str) -> None:
     async with server_of(transport=transport) as server, dial(server) as neighbour:
         async with dial(server) as dialer:
-            with pytest.raises(ConnectionLost):
-                for _ in range(100):
-                    await dialer.websocket.send(bytes(4 << 20))
-                    await anyio.sleep(0.05)
+            with suppress(ConnectionLost):
+                await dialer.websocket.send(bytes(4 << 20))
             assert await dialer.gone() in (1006, 1009)
         await neighbour.ping()
         await neighbour.hang_up()
@@ -158,8 +157,7 @@ async def test_silent_connections_are_ended_by_their_deadlines(transport: str) -
         async with upgraded(port) as never_opened:
             assert (await heard(never_opened))["parameters"]["reason"] == "error"
             with anyio.fail_after(PATIENCE_S), pytest.raises(ConnectionLost):
-                while True:
-                    await never_opened.receive()
+                await never_opened.receive()
         async with dial(server) as dialer:
             await dialer.until(events.Disconnecting)
             await dialer.gone()

@@ -8,21 +8,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import anyio.abc
+import anyio.to_thread
 import pytest
 
 from gcmedia import AudioHookConfig, AudioHookServer, HookCall, ServerConfig
+from gcmedia.cli import main
 from gcmedia.dialects.audiohook import events
 from gcmedia.record import wav_info
 from gcmedia.server import StatusServer, exposition
 
 from .dialer import KEYS, PATIENCE_S, Dialer, dial, offer, server_of
 
-pytestmark = pytest.mark.anyio
 
-
+@pytest.mark.anyio
 async def test_stopping_ends_every_session_by_the_protocol_and_loses_nothing(transport: str, tmp_path: Path) -> None:
     taken: dict[str, int] = {}
     dialers: dict[str, Dialer] = {}
@@ -44,9 +48,10 @@ async def test_stopping_ends_every_session_by_the_protocol_and_loses_nothing(tra
             await dialer.until(events.Closed)
             ended.append(True)
 
-    async with anyio.create_task_group() as tasks, server_of(
-        handler, record_to=tmp_path, transport=transport
-    ) as server:
+    async with (
+        anyio.create_task_group() as tasks,
+        server_of(handler, record_to=tmp_path, transport=transport) as server,
+    ):
         for n in range(20):
             await tasks.start(lambda n=n, task_status=None: call(server, n, task_status))
         with anyio.fail_after(PATIENCE_S):
@@ -60,6 +65,7 @@ async def test_stopping_ends_every_session_by_the_protocol_and_loses_nothing(tra
         assert json.loads((tmp_path / conversation_id / "timeline.json").read_text())["identity"]["balanced"]
 
 
+@pytest.mark.anyio
 async def test_a_client_that_does_not_go_is_cut_and_its_recording_is_whole(transport: str, tmp_path: Path) -> None:
     config = ServerConfig(close_timeout_s=0.2)
     protocol = AudioHookConfig(close_timeout_s=0.3)
@@ -74,20 +80,25 @@ async def test_a_client_that_does_not_go_is_cut_and_its_recording_is_whole(trans
     assert wav_info(tmp_path / asked.conversation_id / "raw-external.wav").n_samples == 6400
 
 
+@pytest.mark.anyio
 async def test_calls_may_go_on_while_their_clients_reconnect_elsewhere(transport: str) -> None:
     config = ServerConfig(drain_s=30.0, reconnect=True)
-    async with server_of(transport=transport, config=config, protocol=AudioHookConfig(reconnect=True)) as server:
-        async with dial(server) as dialer, anyio.create_task_group() as tasks:
-            tasks.start_soon(server.stop)
-            await dialer.until(events.Reconnect)
-            await dialer.audio(2)  # the old session goes on
-            await dialer.ping()
-            with pytest.raises(OSError, match="."):
-                await anyio.connect_tcp(*server.address)
-            await dialer.hang_up("reconnect")
+    async with (
+        server_of(transport=transport, config=config, protocol=AudioHookConfig(reconnect=True)) as server,
+        dial(server) as dialer,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(server.stop)
+        await dialer.until(events.Reconnect)
+        await dialer.audio(2)  # the old session goes on
+        await dialer.ping()
+        with pytest.raises(OSError, match=r"."):
+            await anyio.connect_tcp(*server.address)
+        await dialer.hang_up("reconnect")
     assert server.counters.ended == {"reconnect": 1}
 
 
+@pytest.mark.anyio
 async def test_status_tells_of_health_and_counters(transport: str) -> None:
     async with server_of(transport=transport) as server, anyio.create_task_group() as tasks:
         status = StatusServer(server, "127.0.0.1", 0)
@@ -124,14 +135,23 @@ async def test_status_tells_of_health_and_counters(transport: str) -> None:
         tasks.cancel_scope.cancel()
 
 
-def serve_command(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
+MAIN = "from gcmedia.cli import main; main()"
+
+
+@contextmanager
+def serve_command(tmp_path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps(KEYS))
-    return subprocess.Popen(
-        [sys.executable, "-m", "gcmedia", "serve", "--listen", "127.0.0.1:0", "--keys", str(keys), "--plain",
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, "serve", "--listen", "127.0.0.1:0", "--keys", str(keys), "--plain",
          "--out", str(tmp_path / "calls"), *options],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 class Address:
@@ -141,12 +161,14 @@ class Address:
         self.address = ("127.0.0.1", port)
 
 
-@pytest.mark.parametrize("n_workers", [1, 2])
-async def test_sigterm_to_the_command_under_load(transport: str, anyio_backend: str, tmp_path: Path, n_workers: int) -> None:
+@pytest.mark.anyio
+@pytest.mark.parametrize("n_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+async def test_sigterm_to_the_command_under_load(
+    transport: str, anyio_backend: str, tmp_path: Path, n_workers: int
+) -> None:
     options = ["--transport", transport, "--backend", anyio_backend, "--workers", str(n_workers), "--no-gate"]
-    process = serve_command(tmp_path, *options)
     dialers: list[Dialer] = []
-    try:
+    with serve_command(tmp_path, *options) as process:
         assert process.stdout is not None
         ports = set()
         for _ in range(n_workers):
@@ -167,11 +189,7 @@ async def test_sigterm_to_the_command_under_load(transport: str, anyio_backend: 
             for _ in range(8):
                 await tasks.start(call)
             process.send_signal(signal.SIGTERM)
-        output, errors = await anyio.to_thread.run_sync(lambda: process.communicate(timeout=60))
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        _, errors = await anyio.to_thread.run_sync(lambda: process.communicate(timeout=60))
     assert process.returncode == 0, errors
     assert errors.count(f"transport {transport}") == n_workers
     folders = list((tmp_path / "calls").iterdir())
@@ -181,34 +199,47 @@ async def test_sigterm_to_the_command_under_load(transport: str, anyio_backend: 
         assert json.loads((folder / "timeline.json").read_text())["identity"]["played"] == 3
 
 
-def test_the_command_tells_what_is_wrong_with_its_settings(tmp_path: Path) -> None:
-    for options, expected in (
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
         (["--listen", "8443"], "not HOST:PORT"),
         (["--transport", "carrier-pigeon"], "transport is 'carrier-pigeon'"),
         (["--workers", "0"], "workers is 0"),
         (["--unauthorized", "maybe"], "unauthorized is 'maybe'"),
-    ):
-        process = serve_command(tmp_path, *options)
-        _, errors = process.communicate(timeout=60)
-        assert (process.returncode, expected in errors) == (2, True), errors
+        (["--reconnect", "--drain", "-1"], "drain_s is -1"),
+    ],
+)
+def test_the_command_tells_what_is_wrong_with_its_settings(
+    options: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps(KEYS))
+    monkeypatch.setattr(sys, "argv", ["gcmedia", "serve", "--keys", str(keys), *options])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert expected in capsys.readouterr().err
 
 
 def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
-    process = serve_command(tmp_path, "--workers", "2", "--transport", "websockets")
-    try:
+    with serve_command(tmp_path, "--workers", "2", "--transport", "websockets") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for _ in range(2):
             assert "listening" in process.stdout.readline()
-        pids = [int(line.split("process ")[1].split()[0].rstrip(",")) for line in (process.stderr.readline() for _ in range(2))]
+        pids: list[int] = []
+        while len(pids) < 2:
+            told, _, pid = process.stderr.readline().partition("process ")
+            assert told
+            pids += [int(pid)] if pid else []
         os.kill(pids[0], signal.SIGKILL)
         assert "listening" in process.stdout.readline()
         time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
     assert process.returncode == 0, errors
     assert "started again" in errors
