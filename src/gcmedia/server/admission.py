@@ -47,6 +47,7 @@ class Admission:
     async def _ask(self, asked: UpgradeRequest) -> Verdict:
         server = self._server
         arrived = server.now()
+        assert not isinstance(self._keys, Mapping)
         api_key = self._verifier.api_key_of(asked)
         secret: bytes | None = None
         try:
