@@ -85,15 +85,18 @@ if TYPE_CHECKING:
     from .notifications import Notifications
     from .regions import Region, resolve_region
     from .resample import FrameResampler, ResampledFrame, Resampler
+    from .server import AudioHookServer, HookCall, ServerConfig, serve
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "AudioControl": "mute",
     "AudioHookClientConfig": "dialects.audiohook",
     "AudioHookConfig": "dialects.audiohook",
+    "AudioHookServer": "server",
     "Capture": "capture",
     "Credentials": "auth",
     "FrameResampler": "resample",
+    "HookCall": "server",
     "MediaStreams": "media_streams",
     "MuteControl": "mute",
     "MuteResult": "mute",
@@ -102,12 +105,14 @@ _LAZY = {
     "Region": "regions",
     "ResampledFrame": "resample",
     "Resampler": "resample",
+    "ServerConfig": "server",
     "SignatureConfig": "dialects.audiohook",
     "TokenProvider": "auth",
     "capture": "capture",
     "capture_streams": "media_streams",
     "open_mute": "mute",
     "resolve_region": "regions",
+    "serve": "server",
 }
 
 __version__ = "0.1.0"
@@ -118,6 +123,7 @@ __all__ = [
     "AudioControl",
     "AudioHookClientConfig",
     "AudioHookConfig",
+    "AudioHookServer",
     "AuthError",
     "CallEnded",
     "Capture",
@@ -139,6 +145,7 @@ __all__ = [
     "HandshakeError",
     "Header",
     "Hole",
+    "HookCall",
     "InteractiveSessionsConfig",
     "InvalidAudioStateError",
     "JitterBuffer",
@@ -178,6 +185,7 @@ __all__ = [
     "RetryExhausted",
     "SequenceStats",
     "SequenceValidator",
+    "ServerConfig",
     "SignatureConfig",
     "SignatureRefused",
     "SilenceConfig",
@@ -211,6 +219,7 @@ __all__ = [
     "peak",
     "resolve_region",
     "rms",
+    "serve",
     "ulaw_decode",
     "ulaw_encode",
 ]
