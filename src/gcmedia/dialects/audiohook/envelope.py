@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from ...errors import RemoteProtocolError
 
-__all__ = ["MAX_QUOTE", "ClientEnvelope", "ServerEnvelope", "compose", "is_uuid", "read_client", "read_server"]
+__all__ = [
+    "MAX_QUOTE",
+    "VERSION",
+    "ClientEnvelope",
+    "ServerEnvelope",
+    "compose",
+    "is_uuid",
+    "read_client",
+    "read_server",
+]
 
 VERSION = "2"
 MAX_QUOTE = 64  # characters of the peer's text in a message of ours
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+Counter = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 _NO_PARAMETERS: dict[str, Any] = {}
 
 
@@ -24,8 +34,8 @@ class ClientEnvelope(msgspec.Struct):
     version: str
     type: str
     id: str
-    seq: int
-    serverseq: int
+    seq: Counter
+    serverseq: Counter
     position: Any = None
     parameters: Any = None
 
@@ -36,8 +46,8 @@ class ServerEnvelope(msgspec.Struct):
     version: str
     type: str
     id: str
-    seq: int
-    clientseq: int
+    seq: Counter
+    clientseq: Counter
     parameters: Any = None
 
 

@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from ...errors import ConfigError
 
 __all__ = ["KeySource", "Keys", "Secret", "decode_secret", "lookup"]
@@ -127,5 +125,3 @@ async def lookup(source: KeySource | Keys, api_key: str) -> bytes | None:
     else:
         found = await source(api_key)
     return None if found is None else decode_secret(found)
-
-

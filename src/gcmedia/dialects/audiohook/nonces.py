@@ -7,7 +7,7 @@ from typing import Protocol
 __all__ = ["MemoryFull", "NonceMemory", "Nonces"]
 
 
-class MemoryFull(Exception):  # noqa: N818 - caught by the verifier, never seen outside
+class MemoryFull(Exception):
     """There is no room for one more nonce."""
 
 

@@ -120,5 +120,3 @@ def _read_continued(listed: list[Any]) -> tuple[ContinuedSession, ...]:
         if is_uuid(entry.get("id")) and serverseq is not None and clientseq is not None:
             found.append(ContinuedSession(entry["id"], serverseq, clientseq))
     return tuple(found)
-
-

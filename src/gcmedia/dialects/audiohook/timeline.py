@@ -69,7 +69,8 @@ class StreamTimeline:
             self.deviation = 0 if holes else deviation
             return holes, refused or f"position is {position} samples, {deviation} more than counted"
         self.deviation = deviation
-        return (), f"position is {position} samples, {abs(deviation)} {'more' if deviation > 0 else 'less'} than counted"
+        how = "more" if deviation > 0 else "less"
+        return (), f"position is {position} samples, {abs(deviation)} {how} than counted"
 
     def end(self, position: int, *, paused: bool) -> tuple[tuple[Hole, ...], str]:
         """Take the position of ``close``: a pause that goes on to the end is a hole too."""
