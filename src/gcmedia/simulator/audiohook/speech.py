@@ -86,7 +86,7 @@ class Speech:
     def shipped(cls) -> Self:
         """The call that comes with the simulator, both parties."""
         call = Call.demo()
-        return cls(np.stack([call.pcm(name) for name in CHANNELS], axis=1), call.sample_rate)
+        return cls(call.pcm(), call.sample_rate)
 
     def encoded(self, media: Media, l16_byteorder: str = "little") -> bytes:
         """All of it as octets of ``media``, interleaved in its order of channels.
