@@ -16,8 +16,8 @@ MAX_NS = 1 << 42  # an hour and more; longer ones count as this
 class Histogram:
     """Counts of durations.
 
-    Buckets are one nanosecond wide up to 256 ns, from there on 1/128 of the power of two below.  Two histograms add up to
-    the one that all their values together would have made, so workers may count apart.
+    Buckets are one nanosecond wide up to 256 ns, from there on 1/128 of the power of two below.  Two histograms add up
+    to the one that all their values together would have made, so workers may count apart.
 
     Attributes
     ----------

@@ -13,9 +13,10 @@ What a caller may do, and do wrong, is listed in `ACTIONS` and `FAULTS`.
 """
 
 from .caller import Caller
-from .client import AudioHookClient, Line, SessionReport
+from .client import AudioHookClient
 from .conformity import Conformity, Finding
 from .dial import Dialer, DialReport, offer_of, probe_of
+from .outcome import Line, SessionReport
 from .script import ACTIONS, FAULTS, Action, Script
 from .speech import Speech
 

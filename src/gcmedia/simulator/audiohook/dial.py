@@ -21,7 +21,8 @@ from ...dialects.audiohook import (
 )
 from ...errors import ConfigError
 from .caller import Caller
-from .client import AudioHookClient, Line, SessionReport
+from .client import AudioHookClient
+from .outcome import Line, SessionReport
 from .script import ACTIONS, FAULTS, Action, Script
 from .speech import Speech
 
@@ -37,13 +38,15 @@ BAD_FRAME = b"\xff\xff" + bytes(range(40))  # reserved bits and an opcode that t
 GARBAGE = '{"version": "2", "type": "ping", "id": '
 
 
-def offer_of(channels: str = "external,internal", formats: tuple[str, ...] = ("PCMU",), rate: int = 8000) -> tuple[Media, ...]:
+def offer_of(
+    channels: str = "external,internal", formats: tuple[str, ...] = ("PCMU",), rate: int = 8000
+) -> tuple[Media, ...]:
     """Media as the platform offers them: of two channels both together, and each alone.
 
     Parameters
     ----------
     channels : str
-        ``"external,internal"``, ``"internal,external"``, ``"external"`` or ``"internal"``; the order is that of samples.
+        ``"external,internal"``, ``"internal,external"``, ``"external"`` or ``"internal"``, in the order of samples.
     formats : tuple of str
         ``"PCMU"`` and ``"L16"``, the one liked best first.
     rate : int
@@ -66,7 +69,7 @@ def offer_of(channels: str = "external,internal", formats: tuple[str, ...] = ("P
     return tuple(found)
 
 
-def probe_of(open: Open) -> Open:  # noqa: A002 - the protocol's word
+def probe_of(open: Open) -> Open:
     """What the platform sends to test a connection, made of what it would send for a call."""
     return msgspec.structs.replace(open, conversation_id=NIL_ID, participant=Participant(), continued_sessions=())
 
@@ -138,7 +141,7 @@ class Dialer:
     def __init__(
         self,
         url: str,
-        open: Open,  # noqa: A002 - the protocol's word
+        open: Open,
         speech: Speech,
         *,
         script: Script | None = None,

@@ -25,7 +25,7 @@ class Speech:
     Parameters
     ----------
     samples : array of int16, shape (n_samples, n_channels)
-        One column, or two: what the customer says, and what the customer hears.  Of one column the other party is silent.
+        One column, or two: what the customer says, and what he hears.  Of one column the other party is silent.
     sample_rate : int
         Hz.
 
