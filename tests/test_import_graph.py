@@ -24,7 +24,7 @@ LEVELS = (
     ("auth", "transport", "record"),
     ("delivery", "notifications", "reconnect"),
     ("mute", "capture", "media_streams", "server"),
-    ("metrics", "monitor", "report", "simulator", "cli", "demo"),
+    ("metrics", "monitor", "report", "simulator", "cli", "demo", "load"),
     ("__main__",),
 )
 ROOT = "__init__"
@@ -34,6 +34,7 @@ EXCEPTIONS = {
     ("_core", "config"): "settings are checked in one place, and the core takes them as they are",
     ("auth", "transport"): "a token is asked for over the same HTTP client as everything else",
     ("backoff", "config"): "its one setting is ReconnectConfig",
+    ("cli", "load"): "a command starts whatever it is named after",
     ("cli", "metrics"): "a command starts whatever it is named after",
     ("cli", "monitor"): "a command starts whatever it is named after",
     ("cli", "report"): "a command starts whatever it is named after",
@@ -41,6 +42,7 @@ EXCEPTIONS = {
     ("cli", "demo"): "a command starts whatever it is named after",
     ("demo", "report"): "the demo is a captured call with a report about it",
     ("demo", "simulator"): "the demo calls the simulator",
+    ("load", "simulator"): "a load is many of the simulator's callers at once",
 }
 
 # No clock, no socket, no event loop below the edge; and no wire format in the core.
