@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -90,7 +91,17 @@ class Keys(Mapping[str, bytes]):
     @classmethod
     def from_json(cls, octets: bytes, *, where: str = "keys") -> Keys:
         """The same of the octets of such a file."""
-        raise NotImplementedError
+        try:
+            found = json.loads(octets, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
+            what = str(error) if isinstance(error, ConfigError) else f"no JSON ({type(error).__name__})"
+            raise ConfigError(f"{where}: {what}") from None
+        if not isinstance(found, dict) or not found:
+            raise ConfigError(f"{where}: not a JSON object with one API key or more")
+        try:
+            return cls(found)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
 
     @property
     def unsigned(self) -> int:
@@ -108,6 +119,13 @@ class Keys(Mapping[str, bytes]):
 
     def __repr__(self) -> str:
         return f"Keys({len(self)} API keys, {self.unsigned} without a secret)"
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ConfigError(f"{len(pairs) - len(found)} of {len(pairs)} names stand there twice")
+    return found
 
 
 def _visible(text: str) -> bool:

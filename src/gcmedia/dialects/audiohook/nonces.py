@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from typing import Protocol
 
 __all__ = ["MemoryFull", "NonceMemory", "Nonces"]
 
 
 class MemoryFull(Exception):
-    """There is no room for one more nonce."""
+    """There is no room for one more nonce; the verifier turns it into a refusal."""
 
 
 class Nonces(Protocol):
@@ -36,12 +37,24 @@ class NonceMemory:
         Nonces kept at a time.
     """
 
+    __slots__ = ("_ends", "_keys", "_limit")
+
     def __init__(self, limit: int = 65_536) -> None:
-        raise NotImplementedError
+        self._limit = limit
+        self._keys: set[bytes] = set()
+        self._ends: list[tuple[int, bytes]] = []
 
     def __len__(self) -> int:
-        raise NotImplementedError
+        return len(self._keys)
 
     def add(self, key: bytes, until: int, now: int) -> bool:
         """See `Nonces`."""
-        raise NotImplementedError
+        while self._ends and self._ends[0][0] < now:
+            self._keys.discard(heappop(self._ends)[1])
+        if key in self._keys:
+            return False
+        if len(self._keys) >= self._limit:
+            raise MemoryFull(f"{self._limit} nonces are remembered, and none is old enough to go")
+        self._keys.add(key)
+        heappush(self._ends, (until, key))
+        return True
