@@ -80,23 +80,28 @@ if TYPE_CHECKING:
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
     from .regions import Region, resolve_region
+    from .server import AudioHookServer, HookCall, ServerConfig, serve
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "AudioControl": "mute",
+    "AudioHookServer": "server",
     "Capture": "capture",
     "Credentials": "auth",
+    "HookCall": "server",
     "MediaStreams": "media_streams",
     "MuteControl": "mute",
     "MuteResult": "mute",
     "MuteState": "mute",
     "Notifications": "notifications",
     "Region": "regions",
+    "ServerConfig": "server",
     "TokenProvider": "auth",
     "capture": "capture",
     "capture_streams": "media_streams",
     "open_mute": "mute",
     "resolve_region": "regions",
+    "serve": "server",
 }
 
 __version__ = "0.1.0"
@@ -105,6 +110,7 @@ __all__ = [
     "AmbiguousCall",
     "ApiError",
     "AudioControl",
+    "AudioHookServer",
     "AuthError",
     "CallEnded",
     "Capture",
@@ -125,6 +131,7 @@ __all__ = [
     "HandshakeError",
     "Header",
     "Hole",
+    "HookCall",
     "InteractiveSessionsConfig",
     "InvalidAudioStateError",
     "JitterBuffer",
@@ -191,6 +198,7 @@ __all__ = [
     "peak",
     "resolve_region",
     "rms",
+    "serve",
     "ulaw_decode",
     "ulaw_encode",
 ]

@@ -88,6 +88,7 @@ class Delivery:
     """
 
     _logger = logging.getLogger("gcmedia.delivery")
+    _keep_files_open = True
 
     def __init__(
         self,
@@ -137,6 +138,17 @@ class Delivery:
 
     def _begin(self, format: MediaFormat, **receiver: Any) -> Receiver:
         """Make the receiver, with further settings of its own, and the recording."""
+        self._record(format)
+        self._receiver = Receiver(
+            format.encoding, format.sample_rate, n_channels=len(format.channels), **receiver, **self._processing
+        )
+        if self._paused == "drop":
+            self._receiver.pause()
+        self._format = format
+        return self._receiver
+
+    def _record(self, format: MediaFormat) -> None:
+        """Begin the recording, where there is to be one."""
         if self._folder_path is not None:
             self._folder = CallFolder(
                 self._folder_path,
@@ -147,14 +159,8 @@ class Delivery:
                 clock=self._clock.wall,
                 overwrite=self._overwrite,
                 audit_policy=self._audit_policy,
+                keep_open=self._keep_files_open,
             )
-        self._receiver = Receiver(
-            format.encoding, format.sample_rate, n_channels=len(format.channels), **receiver, **self._processing
-        )
-        if self._paused == "drop":
-            self._receiver.pause()
-        self._format = format
-        return self._receiver
 
     def _say(self, said: Said) -> None:
         """Take something said."""
@@ -408,8 +414,8 @@ class Delivery:
         self.state = state
         self._event(event or state, **details)
 
-    def _event(self, kind: str, **details: Any) -> None:
-        position = self.position
+    def _event(self, kind: str, *, at: int | None = None, **details: Any) -> None:
+        position = self.position if at is None else at
         self._logger.info("%s: %s at sample %d %s", self.conversation_id, kind, position, details or "")
         if self._folder is not None:
             try:
@@ -424,12 +430,16 @@ class Delivery:
             except Exception:
                 self._logger.exception("on_event raised for %s; the call goes on", kind)
 
+    async def _deliver_rest(self) -> None:
+        """No more will come: hand on what the receiver still holds."""
+        if self._receiver is not None:
+            self._receiver.flush(self._end_timestamp)
+            await self._deliver(self._clock.now())
+
     async def _finish(self, failure: Exception | None, cause: str) -> None:
         """Hand out and record all that has come, whatever ended the stream; ``cause`` says what, if nothing failed."""
         try:
-            if self._receiver is not None:
-                self._receiver.flush(self._end_timestamp)
-                await self._deliver(self._clock.now())
+            await self._deliver_rest()
         except Exception as error:
             failure = failure or error
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import anyio
@@ -61,6 +62,22 @@ class Stream(Generic[T]):
                 return
             self._items.popleft()
         self._items.append(item)
+        self._wake.set()
+
+    def put_many(self, items: Sequence[T]) -> None:
+        """Hand items over, and wake the consumer once; never waits."""
+        if self._closed or not items:
+            return
+        excess = len(self._items) + len(items) - self.max_items
+        if excess > 0 and self.overflow != "wait":
+            self._drop(excess)
+            if self.overflow == "drop_newest":
+                items = items[: len(items) - excess] if excess < len(items) else ()
+            else:
+                for _ in range(min(excess, len(self._items))):
+                    self._items.popleft()
+                items = items[-self.max_items :]
+        self._items.extend(items)
         self._wake.set()
 
     def _drop(self, count: int = 1) -> None:
@@ -159,6 +176,11 @@ class Fanout(Generic[T]):
         """Hand an item to all; never waits."""
         for stream in self._streams:
             stream.put(item)
+
+    def put_many(self, items: Sequence[T]) -> None:
+        """Hand items to all; never waits."""
+        for stream in self._streams:
+            stream.put_many(items)
 
     @property
     def wanted(self) -> bool:

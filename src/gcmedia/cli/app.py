@@ -14,6 +14,7 @@ from .dial import dial_command
 from .load import load_command
 from .mute import mute_command, status_command, unmute_command
 from .report import report_command
+from .serve import serve_command
 from .simulate import simulate_command
 from .token import token_app
 
@@ -33,6 +34,7 @@ app.command("mute")(mute_command)
 app.command("unmute")(unmute_command)
 app.command("status")(status_command)
 app.command("report")(report_command)
+app.command("serve")(serve_command)
 app.command("simulate")(simulate_command)
 app.add_typer(audit_app, name="audit")
 app.add_typer(token_app, name="token")
