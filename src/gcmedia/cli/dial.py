@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from .._core.g711 import ulaw_decode
 from ..dialects.audiohook import AudioHookClientConfig, Open, Participant
-from ..errors import ConfigError, HandshakeError
+from ..errors import ConfigError, GcmediaError, HandshakeError
 from ..simulator.audiohook import (
     ACTIONS,
     FAULTS,
@@ -131,15 +131,21 @@ def _object(name: str, text: str) -> Any:
 
 
 async def _dial(dialer: Dialer) -> DialReport:
+    failure: GcmediaError | None = None
     async with anyio.create_task_group() as tasks:
 
         async def stop() -> None:
             dialer.stop()
 
         await tasks.start(stop_on_signal, stop)
-        report = await dialer.run()
+        try:
+            await dialer.run()
+        except GcmediaError as error:
+            failure = error  # raised outside, where it is no group
         tasks.cancel_scope.cancel()
-    return report
+    if failure is not None:
+        raise failure
+    return dialer.report
 
 
 def dial_command(

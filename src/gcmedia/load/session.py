@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
+from websockets.uri import WebSocketURI
 
-from ..dialects.audiohook import ClientMachine, events
+from ..dialects.audiohook import ClientMachine, Media, events
+from .frames import Piece
+from .plan import LoadPlan
+from .tally import Tally
 
-if TYPE_CHECKING:
-    from .generator import Generator
-
-__all__ = ["LoadSession"]
+__all__ = ["Host", "LoadSession"]
 
 MAX_MESSAGE_OCTETS = 1 << 20
 CLOSE_TIMEOUT_S = 5.0
@@ -28,6 +29,32 @@ _QUIET = logging.getLogger("gcmedia.load.wire")
 _QUIET.disabled = True  # thousands of connections have nothing to say one by one; failures are counted by cause
 
 _now = time.monotonic
+
+
+class Host(Protocol):
+    """What sessions share, and tell; see `gcmedia.load.generator.Generator`."""
+
+    plan: LoadPlan
+    uri: WebSocketURI
+    tally: Tally
+    pieces: list[Piece]
+    piece_samples: int
+
+    def place(self, session: LoadSession) -> None:
+        """A session has a connection."""
+
+    def fits(self, media: Media | None) -> bool:
+        """Whether this is what was asked for."""
+        ...
+
+    def opened(self, took_s: float) -> None:
+        """A session was opened."""
+
+    def pong(self, rtt_s: float, now: float) -> None:
+        """A ping was answered."""
+
+    def ended(self, session: LoadSession, cause: str) -> None:
+        """The connection of a session is gone; why it failed, or ``""``."""
 
 
 class LoadSession(asyncio.Protocol):
@@ -54,7 +81,7 @@ class LoadSession(asyncio.Protocol):
         "was_open",
     )
 
-    def __init__(self, generator: Generator, machine: ClientMachine, headers: dict[str, str], place: int) -> None:
+    def __init__(self, generator: Host, machine: ClientMachine, headers: dict[str, str], place: int) -> None:
         self.machine = machine
         self._generator = generator
         self._began = _now()
