@@ -167,6 +167,7 @@ __all__ = [
     "RetryExhausted",
     "SequenceStats",
     "SequenceValidator",
+    "ServerConfig",
     "SignatureRefused",
     "SilenceConfig",
     "SilenceDetector",

@@ -17,13 +17,13 @@ from websockets.sync.server import ServerConnection
 
 from gcmedia import ConfigError, ConnectionLost, Frame, Hole, StateError
 from gcmedia.capture import PAUSE_MODES, Capture, capture
-from gcmedia.clock import ScaledClock
 from gcmedia.config import PlatformMediaConfig
 from gcmedia.fanout import OVERFLOW_POLICIES, Stream
 from gcmedia.record.audit import verify_audit
 from gcmedia.record.timeline import Timeline
 from gcmedia.record.wav import read_wav
 from gcmedia.simulator import Call, Disconnect, Faults, Simulator, Span
+from tests.clocks import HurriedClock
 
 from .conftest import ScriptedServer
 from .running import CONVERSATION, SPEED, UNHURRIED, by_turns, credentials, patient
@@ -55,7 +55,7 @@ async def calling(
                     CONVERSATION,
                     credentials=credentials(cloud),
                     profile=patient(format="raw", n_channels=1),
-                    clock=ScaledClock(SPEED),
+                    clock=HurriedClock(SPEED),
                     **options,
                 ),
                 cloud,

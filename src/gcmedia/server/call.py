@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._core.block import Block
 from .._core.frame import Frame
-from .._core.ordered import Block, OrderedReceiver
+from .._core.stream import StreamReceiver
 from ..clock import Clock
 from ..delivery import Delivery
 from ..dialects.audiohook import Identity, Media, Open
@@ -24,6 +25,19 @@ __all__ = ["HookCall"]
 
 SERIES_S = 5.0
 MAX_NOTICES = 1000
+SUMMED = ("concealed_samples", "silent_concealed_samples", "concealment_events", "overruns")
+
+
+def sum_of(parts: list[Stats]) -> Stats:
+    """The counters of receivers that followed each other on one timeline."""
+    last = parts[-1].as_dict()
+    for part in parts[:-1]:
+        for name, value in part.as_dict().items():
+            if name.startswith(("packets_", "bytes_")) or name in SUMMED:
+                last[name] += value
+            elif name == "malformed":
+                last[name] = {key: value.get(key, 0) + last[name].get(key, 0) for key in {*value, *last[name]}}
+    return Stats(**last)
 
 
 class HookCall(Delivery):
@@ -98,7 +112,8 @@ class HookCall(Delivery):
         self._session = session
         self._position = position
         self._fill_s = fill_s
-        self._ordered: OrderedReceiver | None = None
+        self._stream: StreamReceiver | None = None
+        self._earlier: list[Stats] = []  # of the receivers before a long hole
         self._consumed = consumed
         self._notices: Stream[Any] | None = None
         self._metrics_at = clock.now() + metrics_period_s
@@ -111,18 +126,15 @@ class HookCall(Delivery):
         if format is None:
             return
         self._format = format
-        receiver = OrderedReceiver(
-            format.encoding,
-            format.sample_rate,
-            n_channels=len(format.channels),
-            fill_s=self._fill_s,
-            max_octets=1 << 24,
-            **self._processing,
+        self._listen_from(self._position)
+
+    def _listen_from(self, position: int) -> None:
+        format = self._format
+        assert format is not None
+        self._stream = StreamReceiver(
+            format.encoding, format.sample_rate, len(format.channels), position=position, **self._processing
         )
-        if self._position:
-            receiver.begin(self._position)
-        self._ordered = receiver
-        self._receiver = receiver  # type: ignore[assignment]  # what is used of it here has the same names
+        self._receiver = self._stream  # type: ignore[assignment]  # what is used of it here has the same names
 
     def begin_recording(self) -> None:
         """Begin the recording, if there is to be one; OSError or ConfigError if it cannot be."""
@@ -137,22 +149,47 @@ class HookCall(Delivery):
 
     def take(self, payload: bytes | bytearray | memoryview, now: float) -> None:
         """Take audio: decode, record, queue."""
-        receiver = self._ordered
-        assert receiver is not None
-        block = receiver.push(payload)
-        if block is not None:
-            self._pass_on(block, now)
+        stream = self._stream
+        assert stream is not None
+        if stream.push(payload):
+            block = stream.block()
+            if block is not None:
+                self._pass_on(block, now)
 
     def leave_out(self, holes: tuple[Hole, ...], now: float) -> None:
         """Take what the client says that it has dropped."""
-        receiver = self._ordered
-        if receiver is None:
+        stream = self._stream
+        if stream is None:
             return
         for hole in holes:
-            block = receiver.skip(hole.n_samples, hole.cause)
-            if block is not None:
-                self._pass_on(block, now)
+            if hole.n_samples > self._fill_s * stream.sample_rate:
+                stream = self._jump(hole, now)
+            elif stream.hole(hole.n_samples, hole.cause):
+                self._pass_on_due(now)
         self._tell_holes()
+
+    def _jump(self, hole: Hole, now: float) -> StreamReceiver:
+        """Go on behind a hole that is too long to be filled; the frame before it may be short."""
+        before = self._stream
+        assert before is not None
+        before.flush()
+        self._pass_on_due(now)
+        self._tell_holes()
+        position = before.end
+        self._earlier.append(before.stats())
+        if len(self._earlier) > 1:
+            self._earlier = [sum_of(self._earlier)]
+        if self._folder is not None:
+            self._folder.hole(Hole(position, hole.n_samples, hole.cause))
+        self._listen_from(position + hole.n_samples)
+        assert self._stream is not None
+        return self._stream
+
+    def _pass_on_due(self, now: float) -> None:
+        assert self._stream is not None
+        block = self._stream.block()
+        if block is not None:
+            self._pass_on(block, now)
 
     def note(self, kind: str, at: int, **details: Any) -> None:
         """Tell of something that happened."""
@@ -189,10 +226,9 @@ class HookCall(Delivery):
             self._fanout.put_many(frames)
 
     async def _deliver_rest(self) -> None:
-        if self._ordered is not None:
-            block = self._ordered.flush()
-            if block is not None:
-                self._pass_on(block, self._clock.now())
+        if self._stream is not None:
+            self._stream.flush()
+            self._pass_on_due(self._clock.now())
             self._tell_holes()
 
     # The handler's side
@@ -312,4 +348,5 @@ class HookCall(Delivery):
 
     def stats(self) -> Stats:
         """Counters of the call so far; packets are frames of audio."""
-        return super().stats() if self._ordered is None else self._ordered.stats()
+        stats = super().stats()
+        return sum_of([*self._earlier, stats]) if self._earlier else stats

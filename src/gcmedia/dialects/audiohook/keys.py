@@ -12,17 +12,22 @@ from typing import Any
 
 from ...errors import ConfigError
 
-__all__ = ["KeySource", "Keys", "Secret", "decode_secret", "lookup"]
+__all__ = ["KeyLookup", "KeySource", "Keys", "Secret", "decode_secret", "lookup"]
 
 MAX_FILE_OCTETS = 64 << 20
 MAX_API_KEY = 1024  # characters
 MAX_SECRET = 4096  # characters
 
+_NOBODYS = base64.b64encode(bytes(32)).decode()
+
 #: A client secret in base64 as the platform shows it, or its octets; None for a key that is not known.
 Secret = str | bytes | None
 
-#: Whatever answers for a key; the callable may take its time, the edge sets the limit.
-KeySource = Mapping[str, str] | Callable[[str], Awaitable[Secret]]
+#: Answers for one key; may take its time, the edge sets the limit.
+KeyLookup = Callable[[str], Awaitable[Secret]]
+
+#: Whatever answers for keys.
+KeySource = Mapping[str, str] | Mapping[str, bytes] | KeyLookup
 
 
 def decode_secret(secret: str | bytes) -> bytes:
@@ -35,6 +40,8 @@ def decode_secret(secret: str | bytes) -> bytes:
     """
     if isinstance(secret, bytes):
         return secret
+    if not isinstance(secret, str):
+        raise ConfigError(f"client secret is {type(secret).__name__}, neither base64 nor octets")
     text = secret.strip().rstrip("=").replace("-", "+").replace("_", "/")
     try:
         if len(text) > MAX_SECRET:
@@ -60,7 +67,7 @@ class Keys(Mapping[str, bytes]):
         If a key cannot be one, or a secret is not base64; the message names the place, not the value.
     """
 
-    def __init__(self, secrets: Mapping[str, str | bytes]) -> None:
+    def __init__(self, secrets: Mapping[str, str] | Mapping[str, bytes]) -> None:
         self._secrets: dict[str, bytes] = {}
         for place, (key, secret) in enumerate(secrets.items(), 1):
             if not isinstance(key, str) or not 0 < len(key) <= MAX_API_KEY or not _visible(key):
@@ -132,14 +139,13 @@ def _visible(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
-async def lookup(source: KeySource | Keys, api_key: str) -> bytes | None:
+async def lookup(source: Keys | KeyLookup, api_key: str) -> bytes | None:
     """Ask a source of keys; None when it knows no such key.
 
     What a callable raises is passed on; the edge answers such a request as overloaded (503).
     """
-    found: Any
-    if isinstance(source, Mapping):
-        found = source.get(api_key)
-    else:
-        found = await source(api_key)
-    return None if found is None else decode_secret(found)
+    if isinstance(source, Keys):
+        return source.get(api_key)
+    found = await source(api_key)
+    secret = decode_secret(_NOBODYS if found is None else found)  # the same work either way
+    return None if found is None else secret

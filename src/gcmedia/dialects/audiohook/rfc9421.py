@@ -7,14 +7,13 @@ turns all of it into one error.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import http_sf
 from cryptography.exceptions import InvalidSignature as WrongSignature
 from http_message_signatures import (
     HTTPMessageVerifier,
-    HTTPSignatureComponentResolver,
     HTTPSignatureKeyResolver,
     InvalidSignature,
 )
@@ -84,26 +83,23 @@ class _Fields:
 
 
 class _Message:
-    """A request as the library wants it; the URL is there for form's sake, nothing is taken from it."""
+    """A request as the library wants it: the two headers of the signature, and the values of what it may cover."""
 
-    url = "https://audiohook.invalid/"
-
-    def __init__(self, method: str, target: str, authority: str, fields: tuple[tuple[str, str], ...]) -> None:
-        self.method = method
-        self.request_target = target
-        self.authority = authority
-        self.headers = _Fields(fields)
+    def __init__(self, found: Input, signature: str, values: Mapping[str, str]) -> None:
+        self.headers = _Fields((("signature-input", found.alone), ("signature", signature)))
+        self.values = values
 
 
-class _Resolver(HTTPSignatureComponentResolver):
-    # Those whose value the request line and the authority give.
-    derived_component_resolvers = {  # noqa: RUF012 - annotated where it is declared
-        "@method": lambda resolver: resolver.message.method,
-        "@authority": lambda resolver: resolver.message.authority,
-        "@request-target": lambda resolver: resolver.message.request_target,
-        "@path": lambda resolver: resolver.message.request_target.partition("?")[0],
-        "@query": lambda resolver: "?" + resolver.message.request_target.partition("?")[2],
-    }
+class _Resolver:
+    """The value of each component; those with parameters of their own are none that a client of ours covers."""
+
+    def __init__(self, message: _Message) -> None:
+        self._values = message.values
+
+    def resolve(self, component: Any) -> str:
+        if component.params:
+            raise Unusable("a component has parameters")
+        return self._values[component.value]
 
 
 class _OneKey(HTTPSignatureKeyResolver):
@@ -119,17 +115,19 @@ class _Verifier(HTTPMessageVerifier):
         """Times are judged elsewhere, by a clock that is an argument."""
 
 
-def check_hmac(
-    secret: bytes,
-    found: Input,
-    signature: str,
-    *,
-    method: str,
-    target: str,
-    authority: str,
-    fields: tuple[tuple[str, str], ...],
-) -> None:
+def check_hmac(secret: bytes, found: Input, signature: str, values: Mapping[str, str]) -> None:
     """Compare the signature with that of ``secret``; components in the order in which they came.
+
+    Parameters
+    ----------
+    secret : bytes
+        Key of the HMAC.
+    found : Input
+        What is covered.
+    signature : str
+        Its member of ``Signature``, by itself.
+    values : mapping of str to str
+        Header fields in lower case, and derived components.
 
     Raises
     ------
@@ -138,13 +136,11 @@ def check_hmac(
     Exception
         Of any kind, if anything cannot be read.
     """
-    own = (("signature-input", found.alone), ("signature", signature))
-    message = _Message(method, target, authority, fields + own)
     verifier = _Verifier(
         signature_algorithm=HMAC_SHA256, key_resolver=_OneKey(secret), component_resolver_class=_Resolver
     )
     try:
-        results = verifier.verify(message, max_age=None)
+        results = verifier.verify(_Message(found, signature, values), max_age=None)
     except InvalidSignature as error:
         if isinstance(error.__cause__, WrongSignature):
             raise Mismatch("the signature is not that of the key") from None

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from ...errors import ConfigError, SignatureRefused
 from .envelope import is_uuid
-from .keys import MAX_API_KEY, Keys, KeySource, decode_secret, lookup
+from .keys import MAX_API_KEY, KeyLookup, Keys, KeySource, decode_secret, lookup
 from .nonces import MemoryFull, NonceMemory, Nonces
 from .settings import SignatureConfig
 from .upgrade import (
@@ -96,7 +96,8 @@ class SignatureVerifier:
             ) from error
         self._rfc9421 = rfc9421
         self._config = config or SignatureConfig()
-        self._keys = keys if callable(keys) or isinstance(keys, Keys) else Keys(keys)
+        known = isinstance(keys, Mapping) and not isinstance(keys, Keys)
+        self._keys: Keys | KeyLookup = Keys(keys) if known else keys
         self._nonces = NonceMemory(self._config.max_nonces) if nonces is None else nonces
         self._decoy = os.urandom(32)
         self.outcomes: dict[str, int] = {}
@@ -234,16 +235,17 @@ class SignatureVerifier:
     def _check_hmac(
         self, request: UpgradeRequest, fields: Mapping[str, str], found: Any, signature: str, secret: bytes | None
     ) -> None:
+        path, _, query = request.target.partition("?")
+        values = {
+            **fields,
+            "@method": request.method,
+            "@request-target": request.target,
+            "@authority": self._authority(fields),
+            "@path": path,
+            "@query": f"?{query}",
+        }
         try:
-            self._rfc9421.check_hmac(
-                self._decoy if secret is None else secret,
-                found,
-                signature,
-                method=request.method,
-                target=request.target,
-                authority=self._authority(fields),
-                fields=tuple(fields.items()),
-            )
+            self._rfc9421.check_hmac(self._decoy if secret is None else secret, found, signature, values)
         except self._rfc9421.Mismatch as error:
             self._refuse("failed", "the signature is wrong, or the key not known", error)
         except Exception as error:

@@ -1,6 +1,6 @@
-"""Audio that comes in order and without headers, as over TCP: octets in, blocks of whole frames out."""
+"""Whole frames of all channels, side by side."""
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
 from gcmedia._core.processor cimport Processor
 
@@ -28,21 +28,6 @@ cdef class Block:
     cdef list _runs(self, int channel, bint of_silence)
 
 
-cdef class OrderedReceiver:
-    cdef Processor processor
-    cdef readonly str encoding
-    cdef readonly str last_refusal
-    cdef double fill_s
-    cdef bint paused, ended
-    cdef int64_t max_octets                 # of one payload
-    cdef int64_t received, played, discarded, refused_empty, refused_long, ragged, octets
-    cdef int64_t made_up_samples, n_skipped
-    cdef list noted                         # holes that nobody has taken, (position, n_samples, cause)
-
-    cdef Block _block(self, int64_t n_frames, int64_t n_samples)
-    cdef int _take(self, Block block) except -1
-    cdef Block _jump_or_fill(self, int64_t n_samples, str cause)
-    cdef Block _drain(self)
-    cdef Block _jump(self, int64_t n_samples)
-    cdef Block _run(self, const uint8_t *octets, int64_t n_samples)
-    cdef int _note_hole(self, int64_t n_samples, str cause) except -1
+# The processor has no frame of which some channels have been taken already.
+cdef Block new_block(Processor processor, int64_t n_frames, int64_t n_samples)
+cdef int move_frame(Processor processor, Block block) except -1
