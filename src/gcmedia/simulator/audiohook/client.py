@@ -46,8 +46,6 @@ class AudioHookClient:
         Called with every message as it goes over the wire, a `Line`.
     on_event : callable, optional
         Called with what the machine tells of, after this object has taken note of it.
-    tamper : callable, optional
-        ``tamper(text)`` returns what is sent in place of a text message: to see what a server makes of it.
     ssl : ssl.SSLContext, optional
         Instead of the default context, for ``wss://``.
     open_timeout_s : float
@@ -86,7 +84,6 @@ class AudioHookClient:
         config: AudioHookClientConfig | None = None,
         on_line: Callable[[Line], object] | None = None,
         on_event: Callable[[Any], object] | None = None,
-        tamper: Callable[[str], str] | None = None,
         ssl: ssl_module.SSLContext | None = None,
         open_timeout_s: float = 10.0,
     ) -> None:
@@ -97,7 +94,6 @@ class AudioHookClient:
         self.playback = Playback()
         self._on_line = on_line
         self._on_event = on_event
-        self._tamper = tamper
         self._ssl = ssl
         self._open_timeout_s = open_timeout_s
         self._conformity = self.report.conformity
@@ -272,8 +268,6 @@ class AudioHookClient:
         for message in messages:
             if self._silent:
                 return
-            if self._tamper is not None and isinstance(message, str):
-                message = self._tamper(message)
             await self._put(message)
 
     async def _put(self, message: str | bytes) -> None:
