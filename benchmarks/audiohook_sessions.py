@@ -2,9 +2,8 @@
 
     python benchmarks/audiohook_sessions.py --transport picows --sessions 2000
 
-Stereo, 200 ms a message, speech, signed, the server's noise gate on.  The server has the last processor of this machine
-to itself and the generator the first; both are this machine's, so loopback's work is in both.  Results are printed as one
-line of JSON each.
+Stereo, 200 ms a message, speech, signed, the server's noise gate on.  The server is kept to the last processor of this
+machine and the generator to the first; the work of loopback falls on both.  The result is one line of JSON.
 """
 
 from __future__ import annotations

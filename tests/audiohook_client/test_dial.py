@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ def a_dialer(url: str, speech: Speech, *actions: Action, **options: Any) -> Dial
     offer = options.pop("offer", None) or an_offer(options.pop("channels", "external,internal"))
     script = Script(actions, **{"speed": 20.0, **options.pop("script", {})})
     return Dialer(url, offer, speech, script=script, caller=a_caller(offer.organization_id), **options)
+
+
+async def until(there: Callable[[], bool]) -> None:
+    while not there():  # noqa: ASYNC110 - counters have no event
+        await anyio.sleep(0.02)
 
 
 def recorded(folder: Path) -> list[Path]:
@@ -234,8 +240,7 @@ async def test_one_that_hangs_is_ended_by_the_server() -> None:
         dialer = a_dialer(url, Speech(noise(1.0)), Action(0.5, "freeze", "30"), script={"seconds": 40.0})
         tasks.start_soon(dialer.run)
         with anyio.fail_after(20):
-            while not server.counters.failed["timeout"] or server.sessions:
-                await anyio.sleep(0.02)
+            await until(lambda: bool(server.counters.failed["timeout"] and not server.sessions))
         dialer.stop()
     assert dialer.clients[0].silent
     assert not dialer.report.sessions[0].clean

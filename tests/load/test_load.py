@@ -24,6 +24,7 @@ from gcmedia.server.status import StatusServer
 
 from ..audiohook_client.servers import API_KEY, SECRET, real_server, spoilt_server
 from ..audiohook_client.test_misbehaviour import changed, events, instead
+from ..capture.test_cli import gcmedia_many
 
 KEYS = {"api_key": API_KEY, "secret": SECRET}
 
@@ -137,7 +138,7 @@ def test_stopping_closes_by_the_protocol_ahead_of_time() -> None:
 )
 def test_failures_are_counted_by_their_cause(spoil: Any, cause: str) -> None:
     with spoilt_server(spoil) as url:
-        report = run_load(a_plan(url, sessions=3, seconds=1.6))
+        report = run_load(a_plan(url, sessions=3, seconds=1.3 if "415" in cause else 0.2))
     assert not report.ok
     assert report.tally.failed == 3
     [found] = report.tally.failures
@@ -208,14 +209,19 @@ def test_metrics_are_added_up_over_labels_and_processes() -> None:
 
 
 def test_a_process_is_watched_with_its_children() -> None:
-    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'bytearray(1 << 26); input()'])"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+    child = "held = bytearray(1 << 26); print(len(held), flush=True); input()"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         watch = ProcessWatch(process.pid)
         watch.start()
-        process.communicate(b"\n", timeout=30)
         watch.stop()
+        process.communicate(b"\n", timeout=60)
     assert watch.costs
-    assert all(cost.resident_octets > 0 for cost in watch.costs)
+    assert all(cost.resident_octets > 1 << 26 for cost in watch.costs)
+    assert all(cost.cpu_s > 0 for cost in watch.costs)
     with pytest.raises(ConfigError, match="no process"):
         ProcessWatch(process.pid)
 
@@ -237,50 +243,40 @@ def test_plans_are_checked(options: dict[str, Any], message: str) -> None:
     assert SECRET not in repr(LoadPlan("ws://localhost/", **KEYS))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("gcmedia")), *arguments]
-    environment = os.environ | {"AUDIOHOOK_API_KEY": API_KEY, "AUDIOHOOK_CLIENT_SECRET": SECRET, "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment, check=False)
+def many(folder: Path, *runs: tuple[str, ...]) -> list[tuple[int, str, str]]:
+    return gcmedia_many(runs, cwd=folder, AUDIOHOOK_API_KEY=API_KEY, AUDIOHOOK_CLIENT_SECRET=SECRET, COLUMNS="200")
 
 
-def test_the_command_tells_all_of_it() -> None:
-    with served() as (_, url, metrics):
-        arguments = ("load", url, "--sessions", "10", "--rate", "100", "--seconds", "1.5", "--close-seconds", "0")
-        done = run(*arguments, "--metrics", metrics, "--late-ms", "60000")
-        assert done.returncode == 0, done.stderr
-        assert "10 of 10 sessions opened, 10 at once" in done.stderr
-        assert "sessions: 10 sent, 10 counted by the server" in done.stderr
-        assert SECRET not in done.stderr
-        done = run(*arguments, "--late-ms", "0.1", "--json", "-q")
-    told = json.loads(done.stdout)
-    assert done.returncode == 5
-    assert (told["opened"], told["ok"]) == (10, False)
+def test_the_commands_tell_all_of_it(tmp_path: Path) -> None:
+    with served() as (_, url, metrics), spoilt_server(changed("closed", clientseq=0)) as spoilt:
+        load = ("load", url, "--sessions", "10", "--rate", "100", "--seconds", "1.2", "--close-seconds", "0")
+        call = ("dial", url, "--seconds", "2", "--speed", "20", "--pause", "1:0.5")
+        answers = many(
+            tmp_path,
+            (*load, "--metrics", metrics, "--late-ms", "60000"),
+            (*load, "--late-ms", "0.1", "--json", "-q"),
+            (*call, "--json", "--backend", "trio"),
+            ("dial", url, "--probe"),
+            ("dial", url, "--probe", "--secret", "bm90IGl0"),
+            ("dial", url, "--fault", "wrong-seq@0.1", "--seconds", "9"),
+            ("dial", url, "--pause", "1"),
+            ("dial", "ws://127.0.0.1:9/", "--probe"),
+            ("dial", spoilt, "--probe", "-q"),
+        )
+    assert [code for code, _, _ in answers] == [0, 5, 0, 0, 3, 6, 2, 4, 5]
+    assert not any(SECRET in text for _, *texts in answers for text in texts)
+    loaded, late, called, probed, *_, spoilt_answer = answers
+    assert "10 of 10 sessions opened, 10 at once" in loaded[2]
+    assert "sessions: 10 sent, 10 counted by the server" in loaded[2]
+    told = json.loads(late[1])
+    assert (told["opened"], told["ok"], late[2]) == (10, False, "")
     assert told["late_pongs"] >= 1
-    assert done.stderr == ""
-
-
-def test_the_command_for_one_call_tells_what_was_said_and_how_it_was() -> None:
-    with served() as (_, url, _):
-        done = run("dial", url, "--seconds", "2", "--speed", "20", "--pause", "1:0.5", "--json", "--backend", "trio")
-        lines = [json.loads(line) for line in done.stdout.splitlines()]
-        assert done.returncode == 0, done.stderr
-        assert [line["type"] for line in lines[:2]] == ["open", "opened"]
-        assert [line["type"] for line in lines if line["kind"] == "message" and line["type"] != "audio"] == [
-            "open", "opened", "paused", "resumed", "close", "closed"
-        ]  # fmt: skip
-        report = lines[-1]
-        assert report["conforming"]
-        assert report["sessions"][0]["position"] == 16_000
-        done = run("dial", url, "--probe")
-        assert done.returncode == 0
-        assert "->  open" in done.stdout
-        assert "conforms" in done.stderr
-        assert run("dial", url, "--probe", "--secret", "bm90IGl0").returncode == 3
-        assert run("dial", url, "--fault", "wrong-seq@0.1", "--seconds", "9").returncode == 6
-        assert run("dial", url, "--pause", "1").returncode == 2
-    assert run("dial", url, "--probe").returncode == 4
-    with spoilt_server(changed("closed", clientseq=0)) as url:
-        done = run("dial", url, "--probe", "-q")
-        assert done.returncode == 5
-        assert "error: protocol: closed, seq 2" in done.stderr
-        assert done.stdout == ""
+    lines = [json.loads(line) for line in called[1].splitlines()]
+    said = [line["type"] for line in lines if line["kind"] == "message" and line["type"] != "audio"]
+    assert said == ["open", "opened", "paused", "resumed", "close", "closed"]
+    assert lines[-1]["conforming"]
+    assert lines[-1]["sessions"][0]["position"] == 16_000
+    assert "->  open" in probed[1]
+    assert "conforms" in probed[2]
+    assert "error: protocol: closed, seq 2" in spoilt_answer[2]
+    assert spoilt_answer[1] == ""
