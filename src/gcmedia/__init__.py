@@ -76,6 +76,7 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .dialects.audiohook import AudioHookConfig, SignatureConfig
     from .media_streams import MediaStreams, capture_streams
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "AudioControl": "mute",
+    "AudioHookConfig": "dialects.audiohook",
     "AudioHookServer": "server",
     "Capture": "capture",
     "Credentials": "auth",
@@ -96,6 +98,7 @@ _LAZY = {
     "Notifications": "notifications",
     "Region": "regions",
     "ServerConfig": "server",
+    "SignatureConfig": "dialects.audiohook",
     "TokenProvider": "auth",
     "capture": "capture",
     "capture_streams": "media_streams",
@@ -110,6 +113,7 @@ __all__ = [
     "AmbiguousCall",
     "ApiError",
     "AudioControl",
+    "AudioHookConfig",
     "AudioHookServer",
     "AuthError",
     "CallEnded",
@@ -168,6 +172,7 @@ __all__ = [
     "SequenceStats",
     "SequenceValidator",
     "ServerConfig",
+    "SignatureConfig",
     "SignatureRefused",
     "SilenceConfig",
     "SilenceDetector",

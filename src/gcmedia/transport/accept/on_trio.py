@@ -105,13 +105,13 @@ class TrioServer:
     """Accepts connections until it is closed; those that are there go on."""
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.listen(BACKLOG)
         self.sockets = [sock]
         self._accepting = trio.CancelScope()
         self._closed = trio.Event()
 
     async def accept(self, board: Board, ssl: ssl_module.SSLContext | None, tasks: Any) -> None:
         """Accept connections, and serve each in a task of ``tasks``."""
-        self.sockets[0].listen(BACKLOG)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(self.sockets[0]))
         try:
             with self._accepting:
