@@ -23,6 +23,7 @@ from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, leve
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
+from ._core.stream import StreamReceiver
 from .config import (
     CompressorConfig,
     ConversationsConfig,
@@ -76,7 +77,7 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
-    from .dialects.audiohook import AudioHookConfig, SignatureConfig
+    from .dialects.audiohook import AudioHookClientConfig, AudioHookConfig, SignatureConfig
     from .media_streams import MediaStreams, capture_streams
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "AudioControl": "mute",
+    "AudioHookClientConfig": "dialects.audiohook",
     "AudioHookConfig": "dialects.audiohook",
     "AudioHookServer": "server",
     "Capture": "capture",
@@ -113,6 +115,7 @@ __all__ = [
     "AmbiguousCall",
     "ApiError",
     "AudioControl",
+    "AudioHookClientConfig",
     "AudioHookConfig",
     "AudioHookServer",
     "AuthError",
@@ -180,6 +183,7 @@ __all__ = [
     "StateError",
     "Stats",
     "StreamNotFound",
+    "StreamReceiver",
     "TokenProvider",
     "TooManyRequests",
     "TooManyStreams",

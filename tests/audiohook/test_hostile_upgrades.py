@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -82,11 +83,13 @@ def steps_of(work: Callable[[], Any]) -> list[str]:
         elif event == "c_call":
             steps.append(getattr(argument, "__qualname__", repr(argument)))
 
+    gc.disable()  # its callbacks are no steps of ours
     sys.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return steps
 
 

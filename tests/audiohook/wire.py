@@ -40,7 +40,7 @@ class Wire:
         self.serverseq = 0
         self.heard: list[dict[str, Any]] = []
 
-    def message(self, type_: str, parameters: object = None, **changes: Any) -> str:
+    def message(self, type_: str, parameters: object = None, /, **changes: Any) -> str:
         self.seq += 1
         whole = {
             "version": "2",
@@ -55,7 +55,7 @@ class Wire:
         self.seq = whole["seq"] if isinstance(whole["seq"], int) else self.seq
         return json.dumps({name: value for name, value in whole.items() if value != "left out"})
 
-    def say(self, type_: str, parameters: object = None, **changes: Any) -> list[Any]:
+    def say(self, type_: str, parameters: object = None, /, **changes: Any) -> list[Any]:
         """Send a message; the events come back, and what the server answers is in ``heard``."""
         return self.send(self.message(type_, parameters, **changes))
 

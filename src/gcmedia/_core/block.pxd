@@ -24,6 +24,7 @@ cdef class Block:
     cdef list raw_octets                    # bytes of int16, one a channel
     cdef list pcm_octets                    # the same list when nothing cleans
 
+    cdef int _check(self, int channel) except -1
     cdef FrameNote *_note(self, int frame, int channel) noexcept
     cdef list _runs(self, int channel, bint of_silence)
 

@@ -30,35 +30,45 @@ cdef class Block:
     cdef inline FrameNote *_note(self, int frame, int channel) noexcept:
         return <FrameNote *>PyBytes_AS_STRING(self.notes) + frame * self.n_channels + channel
 
+    cdef int _check(self, int channel) except -1:
+        if not 0 <= channel < self.n_channels:
+            raise IndexError(f"channel is {channel}, there are {self.n_channels}")
+        return 0
+
     def raw(self, int channel):
         """Samples of a channel as decoded: a read-only memoryview of int16."""
+        self._check(channel)
         return memoryview(self.raw_octets[channel]).cast("h")
 
     def pcm(self, int channel):
         """The same after gate and compressor, where there are any."""
+        self._check(channel)
         return memoryview(self.pcm_octets[channel]).cast("h")
 
     def raw_bytes(self, int channel):
         """What `raw` shows, as bytes that may be kept; no copy."""
+        self._check(channel)
         return self.raw_octets[channel]
 
     def pcm_bytes(self, int channel):
         """What `pcm` shows, as bytes that may be kept; no copy."""
+        self._check(channel)
         return self.pcm_octets[channel]
 
     def level_dbov(self, int channel):
         """RMS of the last frame's raw samples; minus infinity for digital silence."""
         cdef int n = self.n_samples - (self.n_frames - 1) * self.frame_samples
-        if not 0 <= channel < self.n_channels:
-            raise IndexError(f"channel is {channel}, there are {self.n_channels}")
+        self._check(channel)
         return level_from(self._note(self.n_frames - 1, channel).squares, n)
 
     def silent_runs(self, int channel):
         """Runs of silent frames of a channel: a list of (position, n_samples)."""
+        self._check(channel)
         return self._runs(channel, True) if self.silent_frames else []
 
     def concealed_runs(self, int channel):
         """Runs of frames that hold samples which were not received: a list of (position, n_samples)."""
+        self._check(channel)
         return self._runs(channel, False) if self.concealed_frames else []
 
     cdef list _runs(self, int channel, bint of_silence):
@@ -66,8 +76,6 @@ cdef class Block:
         cdef int64_t start = -1, position = self.position
         cdef int i
         cdef FrameNote *note
-        if not 0 <= channel < self.n_channels:
-            raise IndexError(f"channel is {channel}, there are {self.n_channels}")
         for i in range(self.n_frames):
             note = self._note(i, channel)
             if note.silent if of_silence else note.made_up > 0:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..dialects.audiohook import Identity, Keys, SignatureConfig, SignatureVerifier, UpgradeRequest
+from ..dialects.audiohook import Identity, Keys, Nonces, SignatureConfig, SignatureVerifier, UpgradeRequest
 from ..dialects.audiohook.keys import KeySource, lookup
 from ..errors import SignatureRefused
 from ..transport.accept import Accept, Reject, Verdict
@@ -24,10 +24,12 @@ BUSY = (("Retry-After", "5"),)
 class Admission:
     """Decides about upgrade requests; `sessions_of` counts the sessions of each API key."""
 
-    def __init__(self, server: AudioHookServer, keys: Keys | KeySource, signatures: SignatureConfig) -> None:
+    def __init__(
+        self, server: AudioHookServer, keys: Keys | KeySource, signatures: SignatureConfig, nonces: Nonces | None
+    ) -> None:
         self._server = server
         self._keys = keys
-        self._verifier = SignatureVerifier(keys, signatures)
+        self._verifier = SignatureVerifier(keys, signatures, nonces=nonces)
         self.sessions_of: Counter[str] = Counter()
 
     def __call__(self, request: Incoming) -> Verdict | Awaitable[Verdict]:
@@ -47,6 +49,7 @@ class Admission:
     async def _ask(self, asked: UpgradeRequest) -> Verdict:
         server = self._server
         arrived = server.now()
+        assert not isinstance(self._keys, Mapping)
         api_key = self._verifier.api_key_of(asked)
         secret: bytes | None = None
         try:

@@ -9,11 +9,13 @@ import signal
 from collections.abc import Callable
 from importlib.util import find_spec
 from socket import socket
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
 import anyio.abc
 
+from ..dialects.audiohook import SharedNonceMemory, SignatureConfig
 from ..errors import ConfigError
 from ..transport.accept import bind, choose_transport
 from .server import AudioHookServer, Handler
@@ -81,8 +83,8 @@ def serve(
     AudioHookServer(handler, host=host, port=port, transport=chosen, **options)  # checks the settings, here and once
     _allow_files()
 
-    def run(number: int, sock: socket) -> None:
-        server = AudioHookServer(handler, sock=sock, transport=chosen, **options)
+    def run(number: int, sock: socket, **more: Any) -> None:
+        server = AudioHookServer(handler, sock=sock, transport=chosen, **{**more, **options})
         where = None if status is None else (status[0], status[1] + number if status[1] else 0)
         uvloop = chosen == "picows" and find_spec("uvloop") is not None
         backend_options = {"use_uvloop": uvloop} if backend == "asyncio" else {}
@@ -97,9 +99,20 @@ def serve(
     if workers == 1:
         run(0, bind(host, port))
         return
-    with bind(host, port, shared=True) as reserved:  # so that the port stays ours while workers come and go
+    signatures = options.get("signatures") or SignatureConfig()
+    in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 -- a folder of our own within
+    with (
+        bind(host, port, shared=True) as reserved,  # so that the port stays ours while workers come and go
+        TemporaryDirectory(prefix="gcmedia-", dir=in_memory) as folder,
+    ):
         port = reserved.getsockname()[1]
-        run_workers(workers, lambda number: run(number, bind(host, port, shared=True)))
+        nonces = os.path.join(folder, "nonces")
+
+        def work(number: int) -> None:
+            memory = SharedNonceMemory(nonces, signatures.max_nonces)
+            run(number, bind(host, port, shared=True), nonces=memory)
+
+        run_workers(workers, work)
 
 
 async def _run(

@@ -17,7 +17,7 @@ import anyio.abc
 
 from ..clock import Clock
 from ..config import CompressorConfig, GateConfig, SilenceConfig
-from ..dialects.audiohook import AudioHookConfig, Keys, SignatureConfig, events
+from ..dialects.audiohook import AudioHookConfig, Keys, Nonces, SignatureConfig, events
 from ..dialects.audiohook.keys import KeySource
 from ..errors import ConfigError, StateError
 from ..reconnect import folder_name
@@ -65,6 +65,8 @@ class AudioHookServer:
         What is negotiated, and the protocol's own timers.
     signatures : SignatureConfig, optional
         How upgrade requests are verified; name the public ``authority`` behind a proxy that rewrites ``Host``.
+    nonces : Nonces, optional
+        Memory of requests that have been let in; one of this process by default.
     audit_policy : AuditPolicy, optional
         Consent and purpose of the recordings.
     ssl : ssl.SSLContext, optional
@@ -114,6 +116,7 @@ class AudioHookServer:
         config: ServerConfig | None = None,
         protocol: AudioHookConfig | None = None,
         signatures: SignatureConfig | None = None,
+        nonces: Nonces | None = None,
         audit_policy: AuditPolicy | None = None,
         ssl: ssl_module.SSLContext | None = None,
         transport: str = "auto",
@@ -140,7 +143,7 @@ class AudioHookServer:
             keys = Keys.from_file(keys)
         elif not callable(keys) and not isinstance(keys, Keys):
             keys = Keys(keys)
-        self.admission = Admission(self, keys, signatures or SignatureConfig())
+        self.admission = Admission(self, keys, signatures or SignatureConfig(), nonces)
         if isinstance(keys, Keys) and keys.unsigned:
             self.log.warning("%d of %d API keys have no secret: whoever knows one comes in", keys.unsigned, len(keys))
         self._handler = handler

@@ -22,7 +22,7 @@ from . import entities, events
 from .client import ClientMachine
 from .keys import Keys, KeySource
 from .media import Media
-from .nonces import NonceMemory, Nonces
+from .nonces import NonceMemory, Nonces, SharedNonceMemory
 from .open import NIL_ID, ContinuedSession, Open, Participant
 from .server import Answer, ServerMachine
 from .settings import AudioHookClientConfig, AudioHookConfig, SignatureConfig
@@ -45,6 +45,7 @@ __all__ = [
     "Open",
     "Participant",
     "ServerMachine",
+    "SharedNonceMemory",
     "SignatureConfig",
     "SignatureVerifier",
     "UpgradeRequest",

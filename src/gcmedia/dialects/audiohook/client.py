@@ -75,7 +75,6 @@ class ClientMachine(Machine[ClientState]):
     """
 
     __slots__ = (
-        "_block",
         "_close_reason",
         "_close_seq",
         "_config",
@@ -117,7 +116,6 @@ class ClientMachine(Machine[ClientState]):
         self.rtt_s: float | None = None
         self.received_samples = 0
         self.violations: list[str] = []
-        self._block = 0  # octets of a sample of all channels; 0 while no audio is sent
         self._paused_at = 0
         self._next_ping = inf
         self._ping_seq = 0  # of the ping that waits for its pong, 0 for none
@@ -133,6 +131,10 @@ class ClientMachine(Machine[ClientState]):
         return media.rate if media else 8000
 
     @property
+    def _active(self) -> bool:
+        return self.state == "active" and not self.over
+
+    @property
     def paused(self) -> bool:
         """Whether audio is dropped now."""
         return self.paused_by_server or self.paused_by_client
@@ -140,7 +142,7 @@ class ClientMachine(Machine[ClientState]):
     @property
     def next_deadline(self) -> float:
         """When `advance` is to be called next: to send a ping, or to miss an answer; infinity for never."""
-        if self.state == "active":
+        if self._active:
             return min(self._next_ping, self._deadline)
         return self._deadline
 
@@ -157,7 +159,10 @@ class ClientMachine(Machine[ClientState]):
     def receive_audio(self, payload: bytes, now: float) -> None:
         """Take a binary message of the server (Audio Connector)."""
         n_octets = len(payload)
-        if self.over or self.media is None or not self._config.two_way:
+        if self.over:
+            self._count("message after closed")
+            return
+        if self.media is None or not self._config.two_way:
             return self._violation(415, f"binary message of {n_octets} octets", now, fatal=True)
         if n_octets > self._config.max_binary_octets:
             limit = self._config.max_binary_octets
@@ -373,7 +378,7 @@ class ClientMachine(Machine[ClientState]):
             self.sent_samples += n_samples
             self.sent_frames += 1
             return True
-        if self.media is None or self.state != "active":
+        if self.media is None or not self._active:
             return False
         block = self.media.block_octets
         if n_octets > MAX_BINARY_OUT or n_octets % block:
@@ -402,7 +407,7 @@ class ClientMachine(Machine[ClientState]):
 
     def pause(self, now: float) -> bool:
         """Hold the audio for reasons of this end, as for a card number.  False unless the session is active."""
-        if self.state != "active":
+        if not self._active:
             return False
         self._hold()
         self.paused_by_client = True
@@ -411,7 +416,7 @@ class ClientMachine(Machine[ClientState]):
 
     def resume(self, now: float) -> bool:
         """End `pause`; the server may go on pausing."""
-        if self.state != "active" or not self.paused_by_client:
+        if not self._active or not self.paused_by_client:
             return False
         self.paused_by_client = False
         self._go_on(True)
@@ -419,19 +424,19 @@ class ClientMachine(Machine[ClientState]):
 
     def update(self, language: str, now: float) -> bool:
         """Tell a change of the language."""
-        return self.state == "active" and self._send("update", {"language": language})
+        return self._active and self._send("update", {"language": language})
 
     def dtmf(self, digit: str, now: float) -> bool:
         """Tell of a key pressed: one of ``0-9*#A-D`` (Audio Connector)."""
-        return self.state == "active" and self._send("dtmf", {"digit": digit})
+        return self._active and self._send("dtmf", {"digit": digit})
 
     def playback(self, started: bool, now: float) -> bool:
         """Tell that the server's audio begins to play, or has all been played (Audio Connector)."""
-        return self.state == "active" and self._send("playback_started" if started else "playback_completed")
+        return self._active and self._send("playback_started" if started else "playback_completed")
 
     def error(self, code: int, message: str, now: float, *, retry_after_s: float | None = None) -> bool:
         """Tell the server of an error; nothing ends by it."""
-        if self.state not in ("opening", "active"):
+        if self.over or self.state not in ("opening", "active"):
             return False
         parameters: dict[str, Any] = {"code": code, "message": message}
         if retry_after_s is not None:

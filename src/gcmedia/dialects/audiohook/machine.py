@@ -37,6 +37,7 @@ class Machine(Generic[State]):
     """
 
     __slots__ = (
+        "_block",
         "_deadline",
         "_events",
         "_outgoing",
@@ -55,6 +56,7 @@ class Machine(Generic[State]):
         self.peer_seq = 0
         self.anomalies: dict[str, int] = {}
         self.over = False
+        self._block = 0  # octets of a sample of all channels; 0 while no audio passes
         self._deadline = inf
         self._events: list[Any] = []
         self._outgoing: list[str | bytes] = []
@@ -80,6 +82,7 @@ class Machine(Generic[State]):
     def _end(self, ended: Ended) -> None:
         if not self.over:
             self.over = True
+            self._block = 0
             self._deadline = inf
             self._events.append(ended)
 

@@ -108,7 +108,6 @@ class ServerMachine(Machine[ServerState]):
 
     __slots__ = (
         "_answer",
-        "_block",
         "_close_reason",
         "_config",
         "_failed",
@@ -146,7 +145,6 @@ class ServerMachine(Machine[ServerState]):
         self._failed = False
         self._pause_is_quiet = True
         self._close_reason = ""
-        self._block = 0  # octets of a sample of all channels; 0 while no audio is taken
         self._max_binary = self._config.max_binary_octets
         self.offer: Open | None = None
         self.media: Media | None = None
@@ -586,7 +584,7 @@ class ServerMachine(Machine[ServerState]):
     def _send(self, type_: str, parameters: dict[str, Any] | None = None) -> bool:
         message = compose(type_, self.session_id, self.sent_seq + 1, self.peer_seq, parameters or {})
         limit = self._config.max_entities_octets
-        if parameters and len(message) > limit and len(message.encode()) > limit:
+        if 4 * len(message) > limit and len(message.encode()) > limit:
             raise LocalProtocolError(f"{type_} of {len(message.encode())} octets, more than {limit}")
         self.sent_seq += 1
         self._outgoing.append(message)

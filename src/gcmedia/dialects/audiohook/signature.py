@@ -96,8 +96,11 @@ class SignatureVerifier:
             ) from error
         self._rfc9421 = rfc9421
         self._config = config or SignatureConfig()
-        known = isinstance(keys, Mapping) and not isinstance(keys, Keys)
-        self._keys: Keys | KeyLookup = Keys(keys) if known else keys
+        self._keys: Keys | KeyLookup
+        if isinstance(keys, Mapping) and not isinstance(keys, Keys):
+            self._keys = Keys(keys)
+        else:
+            self._keys = keys
         self._nonces = NonceMemory(self._config.max_nonces) if nonces is None else nonces
         self._decoy = os.urandom(32)
         self.outcomes: dict[str, int] = {}
