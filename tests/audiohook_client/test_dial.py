@@ -146,36 +146,47 @@ async def test_a_wrong_secret_is_refused() -> None:
             await Dialer(url, offer, Speech(noise(0.2)), caller=Caller(API_KEY)).run()
 
 
-async def test_a_server_may_ask_to_pause_and_to_end() -> None:
-    async def handler(call: HookCall) -> None:
-        async for frame in call:
-            if frame.position == 8000:
-                await call.pause()
-            elif frame.position >= 16_000:
-                await call.disconnect("completed", info="that was all")
-                return
+async def test_a_server_may_pause_go_on_and_end() -> None:
+    paused, resumed = anyio.Event(), anyio.Event()
 
-    paused = anyio.Event()
+    async def handler(call: HookCall) -> None:
+        await call.pause()
+        await paused.wait()
+        await until(lambda: dialer.clients[0].machine.position > 0)  # which goes on, though nothing is sent
+        await call.resume()
+        await resumed.wait()
+        assert call.disconnect("completed", info="that was all")
 
     def take(number: int, event: Any) -> None:
         if isinstance(event, events.Requested):
-            paused.set()
+            (paused if event.paused else resumed).set()
 
     async with real_server(handler) as (_, url):
-        dialer = a_dialer(url, Speech(noise(30.0)), on_event=take, script={"speed": 4.0})
-        with anyio.move_on_after(30) as scope:
-            async with anyio.create_task_group() as tasks:
+        dialer = a_dialer(url, Speech(noise(1.0)), on_event=take, script={"seconds": 3600.0})
+        with anyio.fail_after(30):
+            report = await dialer.run()
+    session = report.sessions[0]
+    assert report.conforming, [str(found) for found in session.conformity.findings]
+    assert (session.disconnect, session.reason, session.clean) == ("completed", "disconnect", True)
+    assert session.position == session.sent_samples + session.dropped_samples
+    assert session.dropped_samples > 0
 
-                async def let_it_go_on() -> None:
-                    await paused.wait()
-                    dialer.stop()
 
-                tasks.start_soon(let_it_go_on)
-                report = await dialer.run()
-        assert not scope.cancelled_caught
-    assert report.conforming
-    assert report.stopped
-    assert report.sessions[0].clean
+async def test_a_call_may_be_ended_from_outside() -> None:
+    opened = anyio.Event()
+
+    def take(number: int, event: Any) -> None:
+        if isinstance(event, events.OpenAnswered):
+            opened.set()
+
+    async with real_server() as (server, url), anyio.create_task_group() as tasks:
+        dialer = a_dialer(url, Speech(noise(1.0)), on_event=take, script={"seconds": 3600.0})
+        tasks.start_soon(dialer.run)
+        await opened.wait()
+        dialer.stop()
+    assert dialer.report.stopped
+    assert (dialer.report.sessions[0].reason, dialer.report.sessions[0].clean) == ("end", True)
+    assert server.counters.ended["end"] == 1
 
 
 async def test_another_session_takes_over_where_the_server_or_the_script_says(tmp_path: Path) -> None:
