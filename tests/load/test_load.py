@@ -145,6 +145,15 @@ def test_failures_are_counted_by_their_cause(spoil: Any, cause: str) -> None:
     assert found.startswith(cause)
 
 
+def test_sessions_are_held_once_they_are_open_and_one_that_never_is_is_no_violation() -> None:
+    stopping = threading.Event()
+    with spoilt_server(instead("opened")) as url:
+        threading.Timer(1.0, stopping.set).start()
+        report = run_load(a_plan(url, sessions=2, seconds=600.0), stopping=stopping)
+    assert dict(report.tally.failures) == {"not opened by the end": 2}
+    assert report.tally.opened == 0
+
+
 def test_late_pongs_are_counted_and_end_the_opening() -> None:
     with spoilt_server() as url:
         report = run_load(

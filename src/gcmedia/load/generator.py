@@ -252,6 +252,9 @@ class Generator:
             task.add_done_callback(connecting.discard)
         while connecting:
             await asyncio.wait(set(connecting))
+        # Each is opened or given up within the timeouts of upgrade and open.
+        while not self._stop.is_set() and any(session.opening for session in self._sessions):
+            await _sleep_until(_now() + 0.1, self._stop)
 
     async def _connect(self) -> None:
         """Connect; what follows is the protocol's."""

@@ -174,6 +174,8 @@ class LoadSession(asyncio.Protocol):
 
     def close(self, now: float) -> None:
         """End the session by the protocol, wherever it stands."""
+        if self.machine.state == "opening":
+            self._note("not opened by the end")
         if self.machine.close("end", now):
             self._closing_at = now
             self._write()
@@ -183,6 +185,11 @@ class LoadSession(asyncio.Protocol):
     def abort(self, cause: str) -> None:
         """Drop the connection."""
         self._fail(cause)
+
+    @property
+    def opening(self) -> bool:
+        """Whether the server has not opened it yet, and may."""
+        return self.machine.state in ("new", "opening")
 
     @property
     def done(self) -> bool:
