@@ -150,17 +150,20 @@ class Delivery:
     def _record(self, format: MediaFormat) -> None:
         """Begin the recording, where there is to be one."""
         if self._folder_path is not None:
-            self._folder = CallFolder(
-                self._folder_path,
-                format,
-                conversation_id=self.conversation_id,
-                clean=self._processing["gate"] is not None or self._processing["compressor"] is not None,
-                region=self._region_name,
-                clock=self._clock.wall,
-                overwrite=self._overwrite,
-                audit_policy=self._audit_policy,
-                keep_open=self._keep_files_open,
-            )
+            self._folder = self._new_folder(self._folder_path, format)
+
+    def _new_folder(self, path: Path, format: MediaFormat) -> CallFolder:
+        return CallFolder(
+            path,
+            format,
+            conversation_id=self.conversation_id,
+            clean=self._processing["gate"] is not None or self._processing["compressor"] is not None,
+            region=self._region_name,
+            clock=self._clock.wall,
+            overwrite=self._overwrite,
+            audit_policy=self._audit_policy,
+            keep_open=self._keep_files_open,
+        )
 
     def _say(self, said: Said) -> None:
         """Take something said."""

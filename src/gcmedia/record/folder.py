@@ -93,6 +93,10 @@ class RecordedBlock(Protocol):
         """Length, per channel."""
 
     @property
+    def sample_rate(self) -> int:
+        """Hz."""
+
+    @property
     def n_frames(self) -> int:
         """Frames, per channel."""
 

@@ -15,7 +15,7 @@ from ..delivery import Delivery
 from ..dialects.audiohook import Identity, Media, Open
 from ..dialects.audiohook.entities import Entity
 from ..fanout import Stream
-from ..record import AuditPolicy
+from ..record import AuditPolicy, CallFolder, Writers
 from ..types import Hole, MediaFormat, Stats
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class HookCall(Delivery):
         What the client measured last between a ping and its pong.
     language : str or None
         As opened, or as updated since.
+    folder : Path or None
+        Where it is recorded; None where it is not, and until its folder has been made.
     """
 
     _logger = logging.getLogger("gcmedia.server.calls")
@@ -76,7 +78,6 @@ class HookCall(Delivery):
         format: MediaFormat | None,
         processing: dict[str, Any],
         fill_s: float,
-        folder: Path | None,
         audit_policy: AuditPolicy | None,
         max_frames: int,
         overflow: str,
@@ -91,7 +92,7 @@ class HookCall(Delivery):
         super().__init__(
             offer.conversation_id,
             processing=processing,
-            folder=folder,
+            folder=None,  # of its own, see `record_behind`
             overwrite=False,
             audit_policy=audit_policy,
             region="",
@@ -136,16 +137,22 @@ class HookCall(Delivery):
         )
         self._receiver = self._stream  # type: ignore[assignment]  # what is used of it here has the same names
 
-    def begin_recording(self) -> None:
-        """Begin the recording, if there is to be one; OSError or ConfigError if it cannot be."""
-        if self._format is not None:
-            self._record(self._format)
-            if self._position and self._folder is not None:
-                self._folder.hole(Hole(0, self._position, "reconnect"))
+    def record_behind(
+        self, writers: Writers, claim: Callable[[], Path], on_failure: Callable[[Exception], object]
+    ) -> None:
+        """Begin the recording, in a thread; ``claim`` makes and names its folder there."""
+        format = self._format
+        if format is None:
+            return
 
-    def abandon_recording(self) -> None:
-        """There is none after all."""
-        self._folder_path = None
+        def make() -> CallFolder:
+            self._folder_path = claim()
+            return self._new_folder(self._folder_path, format)
+
+        behind = writers.open(make, on_failure)
+        self._folder = behind  # type: ignore[assignment]  # the same calls, done later
+        if self._position:
+            behind.hole(Hole(0, self._position, "reconnect"))
 
     def take(self, payload: bytes | bytearray | memoryview, now: float) -> None:
         """Take audio: decode, record, queue."""

@@ -21,7 +21,7 @@ from ..dialects.audiohook import AudioHookConfig, Keys, Nonces, SignatureConfig,
 from ..dialects.audiohook.keys import KeySource
 from ..errors import ConfigError, StateError
 from ..reconnect import folder_name
-from ..record import AuditPolicy
+from ..record import AuditPolicy, Writers
 from ..transport.accept import Limits, Listener, bind, listen
 from .admission import Admission
 from .call import HookCall
@@ -159,6 +159,7 @@ class AudioHookServer:
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stopped: anyio.Event | None = None
         self._busy = 0  # handlers, and calls being finished
+        self._writers: Writers | None = None
         self._scopes: dict[HookSession, anyio.CancelScope] = {}
 
         self.max_sessions = self.config.max_sessions
@@ -183,6 +184,7 @@ class AudioHookServer:
             raise StateError("this server has run; a new one is needed")
         if self._record_to is not None:
             self._record_to.mkdir(parents=True, exist_ok=True)
+            self._writers = Writers()
         self._limit_sessions()
         host, port = self.address
         sock = self._sock or bind(host, port, shared=self._shared)
@@ -207,6 +209,7 @@ class AudioHookServer:
             )
         except BaseException:
             sock.close()
+            self._stop_writers()
             self._tasks.cancel_scope.cancel()
             await self._tasks.__aexit__(None, None, None)
             raise
@@ -223,6 +226,11 @@ class AudioHookServer:
             await self.stop()
         self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)
+        self._stop_writers()
+
+    def _stop_writers(self) -> None:
+        if self._writers is not None:
+            self._writers.stop()
 
     @property
     def n_sessions(self) -> int:
@@ -322,7 +330,6 @@ class AudioHookServer:
     def begin(self, session: HookSession, opened: events.Opened) -> HookCall:
         """A session was opened: make its call, and start what takes time."""
         config = self.config
-        folder = None if opened.media is None else self._folder_for(opened.offer.conversation_id, session)
         call = HookCall(
             session,
             session.identity,
@@ -332,7 +339,6 @@ class AudioHookServer:
             format=session.machine.format,
             processing=self._processing,
             fill_s=config.fill_s,
-            folder=folder,
             audit_policy=self._audit_policy,
             max_frames=config.max_frames,
             overflow=config.overflow,
@@ -344,13 +350,13 @@ class AudioHookServer:
         if self._on_event is not None:
             on_event = self._on_event
             call._on_event = lambda event: on_event(call, event)
-        if folder is not None:
-            try:
-                call.begin_recording()
-            except (OSError, ConfigError) as error:
-                self.counters.recordings_failed += 1
-                self.log.error("%s cannot be recorded, and goes on: %s", call.conversation_id, error)
-                call.abandon_recording()
+        if self._writers is not None:
+            names = folder_name(opened.offer.conversation_id), folder_name(session.machine.session_id)
+            call.record_behind(
+                self._writers,
+                lambda: self._claim(*names),
+                lambda error: self.log.error("%s cannot be recorded, and goes on: %s", call.conversation_id, error),
+            )
         call.note("opened", opened.position)
         if self._handler is not None:
             assert self._tasks is not None
@@ -359,20 +365,16 @@ class AudioHookServer:
             self._tasks.start_soon(self._handle, session, call)
         return call
 
-    def _folder_for(self, conversation_id: str, session: HookSession) -> Path | None:
-        """A folder of its own, which no other session can get; made here, so that other workers see it."""
-        if self._record_to is None:
-            return None
-        name = folder_name(conversation_id)
-        for folder in (self._record_to / name, self._record_to / f"{name}.{folder_name(session.machine.session_id)}"):
-            try:
-                folder.mkdir(mode=0o700)
-            except FileExistsError:
-                continue
-            except OSError:
-                pass  # the recording tells of it
+    def _claim(self, conversation: str, session: str) -> Path:
+        """Make a folder that no other session has got, of this worker or another; in a writer's thread."""
+        assert self._record_to is not None
+        try:
+            (self._record_to / conversation).mkdir(mode=0o700)
+            return self._record_to / conversation
+        except FileExistsError:
+            folder = self._record_to / f"{conversation}.{session}"
+            folder.mkdir(mode=0o700)
             return folder
-        return self._record_to / f"{name}.{folder_name(session.machine.session_id)}"
 
     async def _handle(self, session: HookSession, call: HookCall) -> None:
         assert self._handler is not None
@@ -384,7 +386,7 @@ class AudioHookServer:
             self.counters.handlers_failed += 1
             self.log.exception("the handler of %s raised", call.conversation_id)
             goes_on = self.config.on_handler_error == "continue" or (
-                self.config.on_handler_error == "auto" and call.folder is not None
+                self.config.on_handler_error == "auto" and self._writers is not None
             )
             if not goes_on:
                 session.disconnect("error")
