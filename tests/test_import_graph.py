@@ -24,7 +24,7 @@ LEVELS = (
     ("auth", "transport", "record"),
     ("delivery", "notifications", "reconnect"),
     ("mute", "capture", "media_streams", "server"),
-    ("metrics", "monitor", "report", "simulator", "cli", "demo"),
+    ("metrics", "monitor", "report", "simulator", "cli", "demo", "load"),
     ("__main__",),
 )
 ROOT = "__init__"
@@ -35,6 +35,7 @@ EXCEPTIONS = {
     ("auth", "transport"): "a token is asked for over the same HTTP client as everything else",
     ("backoff", "config"): "its one setting is ReconnectConfig",
     ("resample", "_core"): "it names the type of the frames that it is given",
+    ("cli", "load"): "a command starts whatever it is named after",
     ("cli", "metrics"): "a command starts whatever it is named after",
     ("cli", "monitor"): "a command starts whatever it is named after",
     ("cli", "report"): "a command starts whatever it is named after",
@@ -42,6 +43,7 @@ EXCEPTIONS = {
     ("cli", "demo"): "a command starts whatever it is named after",
     ("demo", "report"): "the demo is a captured call with a report about it",
     ("demo", "simulator"): "the demo calls the simulator",
+    ("load", "simulator"): "a load is many of the simulator's callers at once",
 }
 
 # No clock, no socket, no event loop below the edge; and no wire format in the core.
