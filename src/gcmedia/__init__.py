@@ -75,7 +75,9 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .live import LiveCalls
     from .media_streams import MediaStreams, capture_streams
+    from .monitor import MonitorConfig, serve_monitor
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
     from .regions import Region, resolve_region
@@ -85,7 +87,9 @@ _LAZY = {
     "AudioControl": "mute",
     "Capture": "capture",
     "Credentials": "auth",
+    "LiveCalls": "live",
     "MediaStreams": "media_streams",
+    "MonitorConfig": "monitor",
     "MuteControl": "mute",
     "MuteResult": "mute",
     "MuteState": "mute",
@@ -96,6 +100,7 @@ _LAZY = {
     "capture_streams": "media_streams",
     "open_mute": "mute",
     "resolve_region": "regions",
+    "serve_monitor": "monitor",
 }
 
 __version__ = "0.1.0"
@@ -129,6 +134,7 @@ __all__ = [
     "JitterBuffer",
     "JitterConfig",
     "LayoutDetector",
+    "LiveCalls",
     "LocalProtocolError",
     "MediaError",
     "MediaFormat",
@@ -136,6 +142,7 @@ __all__ = [
     "MediaStreams",
     "MediaStreamsConfig",
     "MissingCredentials",
+    "MonitorConfig",
     "MuteConfig",
     "MuteControl",
     "MuteError",
@@ -189,6 +196,7 @@ __all__ = [
     "peak",
     "resolve_region",
     "rms",
+    "serve_monitor",
     "ulaw_decode",
     "ulaw_encode",
 ]

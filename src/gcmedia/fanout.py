@@ -122,6 +122,16 @@ class Stream(Generic[T]):
         """The failure that the consumer has not been told of yet."""
         return self._failure
 
+    def take_nowait(self) -> list[T]:
+        """Everything that is queued, without waiting; for a consumer that looks in now and then, from any thread."""
+        taken: list[T] = []
+        while self._items and not self._held:
+            try:
+                taken.append(self._items.popleft())
+            except IndexError:  # the producer has just made room
+                break
+        return taken
+
     def __aiter__(self) -> Stream[T]:
         return self
 
