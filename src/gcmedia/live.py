@@ -30,6 +30,7 @@ MAX_HOLES = 1000
 MAX_EVENTS = 300
 MAX_TRANSCRIPTS = 300
 MAX_QA = 40
+MAX_SOURCES = 20  # told apart
 MAX_REASONS = 20  # of refusals and failures that are counted apart
 MAX_REQUESTS = 100
 
@@ -193,9 +194,10 @@ class LiveCalls:
         self.opened = self.ended = self.failed = self.refused = 0
         self._calls: dict[int, LiveCall] = {}
         self._next = 1
-        self._past = dict.fromkeys(COUNTERS, 0.0)
+        self._past: dict[str, list[float]] = {}  # by source
         self._past_dropped = 0
         self._past_reconnects = 0
+        self._sources: set[str] = set()
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._folders: list[Path] = []
         self._tokens: list[Any] = []
@@ -232,13 +234,14 @@ class LiveCalls:
         """
         with self._lock:
             number, self._next = self._next, self._next + 1
+            self._sources.add(source if source in self._sources or len(self._sources) < MAX_SOURCES else "other")
             live = LiveCall(
                 number,
                 conversation_id,
                 receiver=receiver,
                 channels=tuple(channels),
                 sample_rate=sample_rate,
-                source=source,
+                source=source if source in self._sources else "other",
                 call=call,
                 started_at=time.time(),
             )
@@ -265,8 +268,8 @@ class LiveCalls:
         with self._lock:
             if self._calls.pop(live.number, None) is None:
                 return
-            for name, value in zip(COUNTERS, row, strict=True):
-                self._past[name] += value
+            past = self._past.get(live.source, [0.0] * len(COUNTERS))
+            self._past[live.source] = [before + value for before, value in zip(past, row, strict=True)]
             self._past_dropped += live.dropped_frames
             self._past_reconnects += 0 if live.call is None else live.call.reconnects
             live.ended, live.failed = True, failed
@@ -321,16 +324,20 @@ class LiveCalls:
         """One of them; None when it is over, or never was."""
         return self._calls.get(number)
 
-    def read(self, calls: Iterable[LiveCall]) -> list[tuple[float, ...]]:
+    @staticmethod
+    def read(calls: Iterable[LiveCall], *, levels: bool = False) -> list[tuple[float, ...]]:
         """Counters of calls, a row each, in the order of `COUNTERS`."""
         size = len(COUNTERS)
-        flat = memoryview(read_counters([call.receiver for call in calls])).cast("d").tolist()
+        flat = memoryview(read_counters([call.receiver for call in calls], levels)).cast("d").tolist()
         return [tuple(flat[at : at + size]) for at in range(0, len(flat), size)]
 
-    @property
-    def past(self) -> dict[str, float]:
-        """Counters of the calls that are over, added up, by the names of `COUNTERS`."""
-        return dict(self._past)
+    def snapshot(self) -> tuple[tuple[LiveCall, ...], dict[str, list[float]]]:
+        """Those that are going on; and by source the counters of those that are over, in the order of `COUNTERS`.
+
+        No call is in both, and none in neither.
+        """
+        with self._lock:
+            return tuple(self._calls.values()), {source: list(row) for source, row in self._past.items()}
 
     @property
     def dropped_frames(self) -> int:

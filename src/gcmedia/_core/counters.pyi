@@ -5,4 +5,11 @@ from .receiver import Receiver
 
 COUNTERS: tuple[str, ...]
 
-def read_counters(streams: Iterable[Receiver | JitterBuffer]) -> bytes: ...
+def read_counters(streams: Iterable[Receiver | JitterBuffer], levels: bool = False) -> bytes: ...
+def tally_counters(
+    streams: list[Receiver | JitterBuffer],
+    groups: list[int],
+    n_groups: int,
+    jitter_bounds: tuple[float, ...],
+    loss_bounds: tuple[float, ...],
+) -> bytes: ...

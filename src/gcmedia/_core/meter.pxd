@@ -48,7 +48,7 @@ cdef inline void note(Ring *ring, const int16_t *pcm, Py_ssize_t n_samples, int6
     """Take the next frame."""
     cdef int code = power_code(squares) - ring.base
     cdef Mark *mark = &ring.marks[ring.n & ring.mask]
-    mark.level = <uint8_t>max(0, min(code, 255))
+    mark.level = <uint8_t>(code if code > 0 else 0)     # full scale in all of a frame is 255, and there is no more
     mark.flags = silent
     if ring.watched:
         note_peak(ring, pcm, n_samples)

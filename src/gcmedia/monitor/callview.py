@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from .._core.counters import COUNTERS
+from ..errors import StateError
 from ..live import LiveCall, LiveCalls
 from ..types import Stats
 from . import wire
@@ -13,6 +15,7 @@ __all__ = ["CallView"]
 
 COLUMN_FRAMES = 2
 TICKS_PER_STATS = 5
+LOSS_TICKS = 5  # ticks over which loss is told: a second
 EXPECTED, LOST = COUNTERS.index("packets_expected"), COUNTERS.index("packets_lost")
 JITTER, LOSS_RATE = COUNTERS.index("jitter"), COUNTERS.index("loss_rate")
 DEPTH, TARGET = COUNTERS.index("buffer_depth"), COUNTERS.index("buffer_target")
@@ -32,6 +35,7 @@ class CallView:
         self._column = 0
         self._holes = self._events = self._transcripts = 0
         self._ticks = 0
+        self._packets: deque[tuple[float, float]] = deque(maxlen=LOSS_TICKS + 1)  # expected, lost
         self.over = False
 
     def begin(self) -> bytes:
@@ -77,16 +81,20 @@ class CallView:
                 self._column = first + len(octets) // (4 * meter.n_channels)
                 out.append(wire.column_message(first, octets))
         row = self._calls.read([live])[0]
+        self._packets.append((row[EXPECTED], row[LOST]))
         if row[RATE]:
             out.append(
                 wire.point(
                     int(row[POSITION] * 1000 // row[RATE]), int(row[DEPTH]), int(row[TARGET]), row[JITTER],
-                    row[LOSS_RATE],
+                    self._loss(row[LOSS_RATE]),
                 )
             )  # fmt: skip
         news = self._news()
         if self._ticks % TICKS_PER_STATS == 0 or over:
-            news["stats"] = figures(live.stats())
+            try:
+                news["stats"] = figures(live.stats())
+            except StateError:
+                pass  # a batch of packets is being pushed at this moment; the next tick has them
             news["state"] = live.state
             news["drops"] = live.dropped_frames
             news["reconnects"] = 0 if live.call is None else live.call.reconnects
@@ -97,6 +105,13 @@ class CallView:
         self._ticks += 1
         self.over = over
         return b"".join(out)
+
+    def _loss(self, lately: float) -> float:
+        """Share of the packets expected in the last second that have not come; at first that of the last 256."""
+        (expected0, lost0), (expected, lost) = self._packets[0], self._packets[-1]
+        if len(self._packets) <= LOSS_TICKS or expected <= expected0:
+            return lately
+        return max(0.0, (lost - lost0) / (expected - expected0))
 
     def _news(self) -> dict[str, Any]:
         live = self._live

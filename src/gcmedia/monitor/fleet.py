@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .._core.counters import COUNTERS
@@ -30,7 +30,7 @@ class _Past:
 
     def __init__(self, live: LiveCall, expected: float, lost: float) -> None:
         self.expected, self.lost = expected, lost
-        self.history = array("B", bytes(2 * HISTORY_S))
+        self.history = array("B", (0, wire.UNKNOWN) * HISTORY_S)
         for record in _seconds(record for _, record in live.qa.since(0)[1]):
             self.add(
                 wire.loss_code(float(record.get("packetLossRate") or 0)),
@@ -84,9 +84,9 @@ class Fleet:
             return
         fresh = now - self._taken_at > 5.0  # nobody has looked for long: counters of before tell of another time
         self._taken_at = now
-        every = self._calls.calls
+        every, over = self._calls.snapshot()
         self.shown = every[:MAX_SHOWN]
-        table = self._calls.read(every)
+        table = self._calls.read(every, levels=True)
         rows = []
         for live, row in zip(self.shown, table, strict=False):
             past = self._pasts.get(live.number)
@@ -109,7 +109,7 @@ class Fleet:
         there = {live.number for live in self.shown}
         for number in self._pasts.keys() - there:
             del self._pasts[number]
-        self.totals = self._totals(table, now)
+        self.totals = self._totals([*table, *over.values()], len(every), now)
         self.number += 1
 
     def note_drops(self) -> None:
@@ -133,17 +133,16 @@ class Fleet:
         begin, before = self._drops[0]
         return max(0, drops - before), now - begin
 
-    def _totals(self, table: list[tuple[float, ...]], now: float) -> dict[str, Any]:
+    def _totals(self, table: Sequence[Sequence[float]], n_live: int, now: float) -> dict[str, Any]:
         calls = self._calls
-        past = calls.past
         drops, span_s = self._drop_window(now)
         disk = calls.disk()
 
         def total(column: int) -> int:
-            return int(past[COUNTERS[column]] + sum(row[column] for row in table))
+            return int(sum(row[column] for row in table))
 
         return {
-            "live": len(table),
+            "live": n_live,
             "opened": calls.opened,
             "ended": calls.ended,
             "failed": calls.failed,
@@ -159,7 +158,7 @@ class Fleet:
             "tokenLeftS": _rounded(calls.token_left_s),
             "diskFree": disk[0][0] if disk else None,
             "diskTotal": disk[0][1] if disk else None,
-            "hidden": max(0, len(table) - MAX_SHOWN),
+            "hidden": max(0, n_live - MAX_SHOWN),
         }
 
 

@@ -21,6 +21,8 @@ POINT = 4  # of a call's buffer and network
 HISTORY = 5  # a minute of loss and jitter of one call
 AUDIO = 6  # PCMU
 
+UNKNOWN = 255  # jitter of a second of which nothing is known
+
 STATES = ("other", "live", "paused", "reconnecting", "ended", "failed")
 
 _HEAD = struct.Struct(">I")
@@ -45,8 +47,8 @@ def loss_code(loss: float) -> int:
 
 
 def jitter_code(jitter_s: float) -> int:
-    """Steps of 0.5 ms."""
-    return max(0, min(255, round(jitter_s * 2000)))
+    """Steps of 0.5 ms; `UNKNOWN` is none of them."""
+    return max(0, min(UNKNOWN - 1, round(jitter_s * 2000)))
 
 
 def row(

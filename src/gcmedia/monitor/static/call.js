@@ -89,6 +89,10 @@ export class CallPage {
     for (const [position, n, cause] of news.holes ?? []) this.hole(position, n, cause);
     for (const event of news.events ?? []) this.event(event);
     for (const said of news.transcripts ?? []) this.said(said);
+    if (news.state) {
+      $("call-state").textContent = news.state;
+      $("call-state").className = `badge s-${news.state}`;
+    }
     if (news.stats) this.stats(news);
     const missed = (news.skipped ?? 0) + (news.missed ?? 0);
     if (missed) $("call-note").textContent = `This page was too slow: ${count(missed)} pieces of the picture are missing.`;
@@ -203,15 +207,13 @@ export class CallPage {
     if (atEnd) list.scrollTop = list.scrollHeight;
   }
 
-  stats({ stats: s, state, drops, reconnects }) {
-    $("call-state").textContent = state;
-    $("call-state").className = `badge s-${state}`;
+  stats({ stats: s, drops, reconnects }) {
     const verdict = $("verdict");
     verdict.textContent = s.balanced ? "✓ It adds up, to the packet." : "✗ It does not add up.";
     verdict.className = s.balanced ? "good" : "bad";
     const sum = (head, whole, parts) => {
       const box = element("div", "sum");
-      box.append(element("span", "head", head), element("span"), element("span", "v head", count(whole)));
+      box.append(element("span", "head", head), element("span", "v head", count(whole)));
       parts.forEach(([name, n], index) => box.append(element("span", "quiet", index ? "+" : "="), element("span", "", name), element("span", "v", count(n))));
       return box;
     };
@@ -325,7 +327,7 @@ export class CallPage {
       pen.strokeStyle = c.rule; pen.lineWidth = 1;
       pen.beginPath(); pen.moveTo(Math.round(x(s)) + 0.5, 0); pen.lineTo(Math.round(x(s)) + 0.5, bottom); pen.stroke();
       pen.fillStyle = c.quiet;
-      if (x(s) > LEFT + 8) pen.fillText(clock(s, step < 1 ? 1 : 0), x(s), bottom + 10);
+      if (x(s) > LEFT + 8 && x(s) < this.canvas.clientWidth - RIGHT - 14) pen.fillText(clock(s, step < 1 ? 1 : 0), x(s), bottom + 10);
     }
   }
 

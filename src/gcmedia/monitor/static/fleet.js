@@ -3,14 +3,14 @@
 import { HISTORY, ROWS, STATES, TEXT, dbov, view } from "./wire.js";
 import { clock, colours, count, element, prepare, size } from "./draw.js";
 
-const SECONDS = 60, ROW = 12;
+const SECONDS = 60, ROW = 12, UNKNOWN = 255;
 const $ = (id) => document.getElementById(id);
 
 class Row {
   constructor(about, open) {
     this.about = about;
     this.loss = new Uint8Array(SECONDS);
-    this.jitter = new Uint8Array(SECONDS);
+    this.jitter = new Uint8Array(SECONDS).fill(UNKNOWN);
     this.levels = [0, 0];
     this.state = "live";
     this.depth = this.target = 0;
@@ -27,9 +27,9 @@ class Row {
     this.time = tr.appendChild(element("td", "n"));
     const bars = tr.appendChild(element("td")).appendChild(element("div", "bars"));
     this.bars = about.channels.slice(0, 2).map((name, index) => {
-      const bar = bars.appendChild(element("div", index ? "bar second" : "bar"));
+      const bar = bars.appendChild(element("div", "bar"));
       bar.title = name;
-      const fill = bar.appendChild(element("div", "rail")).appendChild(element("div", "fill"));
+      const fill = bar.appendChild(element("div", "rail")).appendChild(element("div", index ? "fill second" : "fill"));
       return { fill, words: bar.appendChild(element("span", "n")) };
     });
     this.spark = tr.appendChild(element("td")).appendChild(element("canvas", "spark"));
@@ -38,7 +38,7 @@ class Row {
     this.bufferWords = tr.appendChild(element("td", "n"));
   }
 
-  get worst() { return Math.max(...this.loss) * 1000 + Math.max(...this.jitter); }
+  get worst() { return Math.max(...this.loss) * 1000 + Math.max(...this.jitter.map((j) => (j === UNKNOWN ? 0 : j))); }
 
   take(loss, jitter) {
     this.loss.copyWithin(0, 1); this.loss[SECONDS - 1] = loss;
@@ -65,7 +65,7 @@ class Row {
     const step = width / SECONDS, c = colours();
     context.fillStyle = c.loss;
     for (let i = 0; i < SECONDS; i += 1) {
-      if (this.loss[i]) {
+      if (this.loss[i] && this.jitter[i] !== UNKNOWN) {
         const h = Math.max(1.5, Math.min(1, this.loss[i] / 100) * height);
         context.fillRect(i * step, height - h, Math.max(1, step - 0.6), h);
       }
@@ -73,7 +73,7 @@ class Row {
     context.strokeStyle = c.jitter;
     context.lineWidth = 1.2;
     context.beginPath();
-    for (let i = 0; i < SECONDS; i += 1) context.lineTo((i + 0.5) * step, height - 1 - Math.min(1, this.jitter[i] / 120) * (height - 2));
+    for (let i = 0; i < SECONDS; i += 1) if (this.jitter[i] !== UNKNOWN) context.lineTo((i + 0.5) * step, height - 1 - Math.min(1, this.jitter[i] / 120) * (height - 2));
     context.stroke();
   }
 }
@@ -181,7 +181,7 @@ export class Fleet {
       ["live now", count(t.live), `${count(t.opened)} opened`, ""],
       ["failed", count(t.failed), `${count(t.ended)} ended in all`, t.failed ? "caution" : ""],
       ["refused", count(t.refused), "", t.refused ? "caution" : ""],
-      ["dropped", count(t.drops), t.dropsSpanS < 55 ? `frames in the last ${t.dropsSpanS} s` : "frames in the last minute", t.drops ? "alarm" : ""],
+      ["frames dropped", count(t.drops), t.dropsSpanS < 55 ? `in the last ${t.dropsSpanS} s` : "in the last minute", t.drops ? "alarm" : ""],
       ["lost in all", t.expected ? `${(100 * t.lost / t.expected).toFixed(2)} %` : "–", `${count(t.lost)} of ${count(t.expected)} packets`, ""],
       ["reconnects", count(t.reconnects), "", ""],
       ["token age", t.tokenAgeS === null ? "–" : clock(t.tokenAgeS), left === null ? "no token of ours" : left > 0 ? `good for ${clock(left)}` : "over", left !== null && left <= 0 ? "alarm" : left !== null && left < 60 ? "caution" : ""],
