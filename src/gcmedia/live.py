@@ -111,6 +111,8 @@ class LiveCall:
         A `gcmedia.delivery.Delivery`, or what has its attributes.
     holes, events, transcripts, qa : Tail
         The last of each; ``qa`` are the QA records.
+    told : tuple of float or None
+        Counters that another process has told of, in place of the receiver's.
     ended, failed : bool
         Whether it is over, and how.
     """
@@ -140,6 +142,7 @@ class LiveCall:
         self.events: Tail[dict[str, Any]] = Tail(MAX_EVENTS)
         self.transcripts: Tail[Transcript] = Tail(MAX_TRANSCRIPTS)
         self.qa: Tail[dict[str, Any]] = Tail(MAX_QA)
+        self.told: tuple[float, ...] | None = None
         self.ended = self.failed = False
         self._requests: deque[Callable[[], object]] = deque(maxlen=MAX_REQUESTS)
 
@@ -327,9 +330,10 @@ class LiveCalls:
     @staticmethod
     def read(calls: Iterable[LiveCall], *, levels: bool = False) -> list[tuple[float, ...]]:
         """Counters of calls, a row each, in the order of `COUNTERS`."""
-        size = len(COUNTERS)
+        calls, size = list(calls), len(COUNTERS)
         flat = memoryview(read_counters([call.receiver for call in calls], levels)).cast("d").tolist()
-        return [tuple(flat[at : at + size]) for at in range(0, len(flat), size)]
+        rows = [tuple(flat[at : at + size]) for at in range(0, len(flat), size)]
+        return [row if call.told is None else call.told for call, row in zip(calls, rows, strict=True)]
 
     def snapshot(self) -> tuple[tuple[LiveCall, ...], dict[str, list[float]]]:
         """Those that are going on; and by source the counters of those that are over, in the order of `COUNTERS`.

@@ -1,11 +1,14 @@
 """What the frames of a stream looked like lately, in rings of fixed size."""
 
 cimport cython
+from cpython.buffer cimport PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 
+from gcmedia._core.buffer cimport borrow_int16
 from gcmedia._core.g711 cimport int16_to_ulaw
+from gcmedia._core.pcm cimport sum_of_squares
 
 cdef enum:
     MAX_CHANNELS = 8
@@ -131,6 +134,40 @@ cdef class Meter:
     def columns(self):
         """Columns noted so far."""
         return self.n_columns()
+
+    def note(self, int channel, pcm, *, bint silent=False, bint concealed=False):
+        """Take frames of one channel that no receiver has, from a recording for example.
+
+        Parameters
+        ----------
+        channel : int
+            Whose.
+        pcm : buffer of int16, or its octets
+            Whole frames, one behind the other; a last, shorter one counts as a frame.
+        silent, concealed : bool
+            What they all are.
+
+        Raises
+        ------
+        IndexError
+            If there is no such channel.
+        TypeError, ValueError
+            If ``pcm`` is no buffer of int16, or ends within a sample.
+        """
+        cdef Py_buffer view
+        cdef Py_ssize_t n, at = 0
+        cdef const int16_t *samples
+        if not 0 <= channel < self.n_channels:
+            raise IndexError(f"channel is {channel}, not in [0, {self.n_channels})")
+        borrow_int16(pcm, &view, "pcm")
+        samples = <const int16_t *>view.buf
+        while at < view.len // 2:
+            n = min(<Py_ssize_t>self.frame_samples, view.len // 2 - at)
+            note(&self.rings[channel], samples + at, n, sum_of_squares(samples + at, n), silent)
+            if concealed:
+                note_concealed(&self.rings[channel])
+            at += n
+        PyBuffer_Release(&view)
 
     def read(self, int64_t first, int64_t max_columns=1500):
         """Columns from ``first`` on, as far as they are still there.

@@ -10,6 +10,7 @@ from ..errors import AuthError, ConfigError, Forbidden, FormatError, GcmediaErro
 from .audit import audit_app
 from .capture import capture_command
 from .demo import demo_command
+from .monitor import monitor_command
 from .mute import mute_command, status_command, unmute_command
 from .report import report_command
 from .simulate import simulate_command
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("capture")(capture_command)
 app.command("demo")(demo_command)
+app.command("monitor")(monitor_command)
 app.command("mute")(mute_command)
 app.command("unmute")(unmute_command)
 app.command("status")(status_command)
