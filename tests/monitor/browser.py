@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +45,7 @@ class Browser:
         self._dark = dark
         self._n = 0
         self.problems: list[str] = []
+        self._open_things = ExitStack()
 
     def __enter__(self) -> Self:
         assert BINARY is not None
@@ -55,6 +57,14 @@ class Browser:
             start_new_session=True,
             env={**os.environ, "HOME": self._profile},
         )
+        try:
+            self._attach()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def _attach(self) -> None:
         port_file = Path(self._profile) / "DevToolsActivePort"
         end = time.monotonic() + PATIENCE_S
         while not (port_file.exists() and port_file.read_text().strip()):
@@ -65,7 +75,9 @@ class Browser:
         with httpx.Client(trust_env=False) as client:
             tabs = client.get(f"http://127.0.0.1:{port}/json/list").json()
         tab = next(tab for tab in tabs if tab["type"] == "page")
-        self._socket = connect(tab["webSocketDebuggerUrl"], max_size=None, compression=None, proxy=None)
+        self._socket = self._open_things.enter_context(
+            connect(tab["webSocketDebuggerUrl"], max_size=None, compression=None, proxy=None)
+        )
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.command(f"{domain}.enable")
         width, height = self._size
@@ -73,17 +85,19 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
         self.scheme("dark" if self._dark else "light")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._socket.close()
+            self._open_things.close()
         finally:
-            os.killpg(self._process.pid, 9)
-            self._process.wait(10)
-            shutil.rmtree(self._profile, ignore_errors=True)
+            self._end()
+
+    def _end(self) -> None:
+        os.killpg(self._process.pid, 9)  # a group of its own, which is Chromium alone
+        self._process.wait(10)
+        shutil.rmtree(self._profile, ignore_errors=True)
 
     def command(self, method: str, **params: Any) -> dict[str, Any]:
         """Ask the browser for something, and wait until it is done."""
