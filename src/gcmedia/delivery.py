@@ -344,15 +344,10 @@ class Delivery:
             self.state = "live"
         self._event("resumed", mode=mode)
 
-    def tell(self, kind: str, **details: Any) -> None:
-        """Put an event of your own on the timeline of the call, and into its audit.
+    def note(self, kind: str, **details: Any) -> None:
+        """Put an event of your own on the timeline and into the audit trail: a mute, confirmed by whom.
 
-        Parameters
-        ----------
-        kind : str
-            What happened: a word.
-        **details
-            Numbers, flags and short words; what could be personal is left out of the recording.
+        Details are numbers, flags and short words; those that could carry a secret, audio or a person are left out.
         """
         if not self._done.is_set():
             self._event(kind, **details)

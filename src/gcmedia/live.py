@@ -82,7 +82,7 @@ class Capturing(Protocol):
     def stats(self) -> Stats:
         """Counters so far."""
 
-    def tell(self, kind: str, **details: Any) -> None:
+    def note(self, kind: str, **details: Any) -> None:
         """Put an event on the timeline of the call, and into its audit."""
 
 

@@ -40,7 +40,7 @@ class ListenAudit:
             )
         call = live.call
         if call is not None:
-            live.request(lambda: call.tell("listen_in", actor=role, outcome=outcome, **details))
+            live.request(lambda: call.note("listen_in", actor=role, outcome=outcome, **details))
 
     def refuse(self, live: LiveCall | None, why: str) -> None:
         """Somebody without the token has tried."""

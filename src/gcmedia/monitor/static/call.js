@@ -182,7 +182,7 @@ export class CallPage {
       this.open.set(opens, span);
       this.spans.push(span);
     } else if (closes && this.open.has(closes)) {
-      this.open.get(closes).to = event.position;
+      this.open.get(closes).to = event.until ?? event.position;
       this.open.delete(closes);
     }
     const details = Object.entries(event).filter(([key]) => key !== "kind" && key !== "position").map(([key, value]) => `${key} ${value}`).join(", ");
