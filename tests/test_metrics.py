@@ -148,7 +148,9 @@ def test_the_dashboard_is_whole() -> None:
         assert panel["targets"]
         for target in panel["targets"]:
             assert target["expr"].count("(") == target["expr"].count(")")
-            assert "$" not in target["expr"].replace("$job", "").replace("$instance", "").replace("$__rate_interval", "")
+            assert "$" not in target["expr"].replace("$job", "").replace("$instance", "").replace(
+                "$__rate_interval", ""
+            )
 
 
 def test_every_metric_is_told_of(tmp_path: Path) -> None:
@@ -161,10 +163,12 @@ def test_every_metric_is_told_of(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool: apt-get install prometheus")
 def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
-    done = subprocess.run(["promtool", "check", "rules", DOCS / "prometheus-alerts.yml"], capture_output=True, text=True)
+    done = subprocess.run(
+        ["promtool", "check", "rules", DOCS / "prometheus-alerts.yml"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     text, _ = exposition(everything(tmp_path), per_call=True)
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
+    done = subprocess.run(["promtool", "check", "metrics"], input=text.decode(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -180,7 +180,7 @@ def test_a_broken_trail_and_counters_that_do_not_balance_are_shown(tmp_path: Pat
 
 
 def test_a_folder_without_a_call_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="holds no call: neither timeline.json"):
+    with pytest.raises(FormatError, match="holds no call: neither timeline"):
         render_report(tmp_path)
     record(tmp_path / "call", n_frames=10).close()
     (tmp_path / "call" / "raw-external.wav").write_bytes(b"RIFF")

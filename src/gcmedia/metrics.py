@@ -1,8 +1,8 @@
 """Prometheus metrics, read from the counters of the core when somebody scrapes, and never before.
 
 The names are those of W3C webrtc-stats (RTCInboundRtpStreamStats) where it has one, in Prometheus' spelling;
-docs/metrics.md maps each.  Labels are few and bounded: what a call comes from, and kinds of failure.  Those of single calls
-are asked for.
+docs/metrics.md maps each.  Labels are few and bounded: what a call comes from, and kinds of failure.  Those of single
+calls are asked for.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Collector:
             JITTER_BUCKETS,
             LOSS_BUCKETS,
         )
-        flat = memoryview(octets).cast("d").tolist()
+        flat: list[float] = memoryview(octets).cast("d").tolist()  # type: ignore[assignment]
         groups = {source: Tally(flat[index * WIDTH : (index + 1) * WIDTH]) for source, index in place.items()}
         for source, row in past.items():
             groups[source].over = row
@@ -249,5 +249,5 @@ def _per_call(live: Sequence[LiveCall]) -> Iterator[Metric]:
 def exposition(calls: LiveCalls, *, per_call: bool = False) -> tuple[bytes, str]:
     """All metrics in Prometheus' text format, and its content type."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector(calls, per_call=per_call))  # type: ignore[arg-type]
+    registry.register(Collector(calls, per_call=per_call))
     return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4

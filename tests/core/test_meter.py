@@ -25,9 +25,7 @@ def columns(meter: Meter, first: int = 0, most: int = 10_000) -> tuple[int, NDAr
     return at, np.frombuffer(octets, np.uint8).reshape(-1, meter.n_channels, 4)
 
 
-def play(
-    receiver: gcmedia.Receiver, payloads: dict[int, bytes], batch: bool = False
-) -> Iterator[gcmedia.Frame]:
+def play(receiver: gcmedia.Receiver, payloads: dict[int, bytes], batch: bool = False) -> Iterator[gcmedia.Frame]:
     for number, payload in payloads.items():
         receiver.push(packet(number, 20 * number, payload), number * 0.02)
         yield from receiver.frames(number * 0.02)
@@ -92,7 +90,14 @@ def test_every_way_out_leaves_the_same_marks(way: str) -> None:
     meter = receiver.meter()
     for octets in sent:
         if way == "bank":
-            bank.push(np.zeros(1, np.int64), octets, np.array([0, len(octets)]), 0.0, np.zeros((1, 16000), np.int16), np.zeros(1, np.int64))
+            bank.push(
+                np.zeros(1, np.int64),
+                octets,
+                np.array([0, len(octets)]),
+                0.0,
+                np.zeros((1, 16000), np.int16),
+                np.zeros(1, np.int64),
+            )
         elif way == "push_into":
             receiver.push_into(octets, 0.0, out)
         else:
@@ -177,7 +182,11 @@ def test_frames_of_a_recording_can_be_noted() -> None:
 
 @pytest.mark.parametrize(
     ("settings_", "words"),
-    [({"n_frames": 100}, "not a power of two"), ({"n_frames": 32}, "not a power"), ({"start": 0, "n_frames": 1 << 21}, "power")],
+    [
+        ({"n_frames": 100}, "not a power of two"),
+        ({"n_frames": 32}, "not a power"),
+        ({"start": 0, "n_frames": 1 << 21}, "power"),
+    ],
 )
 def test_a_ring_of_another_size_is_refused(settings_: dict[str, int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
@@ -192,7 +201,9 @@ def rough(seed: int, n_channels: int = 1) -> gcmedia.Receiver:
     receiver = gcmedia.Receiver(n_channels=n_channels)
     for number in range(200):
         for _ in range(int(rng.choice([0, 1, 1, 1, 1, 1, 2]))):
-            receiver.push(packet(number, 20 * number, rng.bytes(160 * n_channels)), number * 0.02 + rng.uniform(0, 0.03))
+            receiver.push(
+                packet(number, 20 * number, rng.bytes(160 * n_channels)), number * 0.02 + rng.uniform(0, 0.03)
+            )
         if rng.random() < 0.05:
             receiver.push(b"short", number * 0.02)
         for _ in receiver.frames(number * 0.02 + 0.05):

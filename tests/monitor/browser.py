@@ -164,7 +164,16 @@ class Browser:
 
     def key(self, key: str, text: str = "") -> None:
         """Press a key."""
-        codes = {"Escape": 27, "Enter": 13, "ArrowDown": 40, "ArrowUp": 38, "ArrowLeft": 37, "ArrowRight": 39, "End": 35, "Tab": 9}
+        codes = {
+            "Escape": 27,
+            "Enter": 13,
+            "ArrowDown": 40,
+            "ArrowUp": 38,
+            "ArrowLeft": 37,
+            "ArrowRight": 39,
+            "End": 35,
+            "Tab": 9,
+        }
         about: dict[str, Any] = {"key": key, "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()))}
         if len(key) == 1 or text:
             about["text"] = text or key

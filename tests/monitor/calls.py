@@ -1,4 +1,4 @@
-"""Calls to look at: one that a service of its own feeds, and one captured from the simulator; and a reader of the wire."""
+"""Calls to look at: of a service that feeds them itself, and captured from the simulator; a reader of the wire."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ PACKETS = [packet(number)[HEADER.size :] for number in range(250)]
 class Talker:
     """A service with sockets of its own that announces its call; it talks a few times faster than people do."""
 
-    def __init__(self, calls: LiveCalls, conversation_id: str = "conv", channels: tuple[str, ...] = ("external", "internal")) -> None:
+    def __init__(
+        self, calls: LiveCalls, conversation_id: str = "conv", channels: tuple[str, ...] = ("external", "internal")
+    ) -> None:
         self.receiver = gcmedia.Receiver(n_channels=2)
         self.calls = calls
         self.live: LiveCall = calls.announce(
@@ -130,7 +132,7 @@ def captured(calls: LiveCalls, folder: Path, backend: str, speed: float = 4.0) -
             ready.set()
             tasks.start_soon(take, capture)
             while not leave.is_set() and capture.state not in ("ended", "failed"):
-                await anyio.sleep(0.05)
+                await anyio.sleep(0.05)  # noqa: ASYNC110 -- the event is another thread's
             await capture.stop()
 
     async def take(capture: Capture) -> None:

@@ -21,7 +21,7 @@ from .calls import LISTEN, TOKEN, Talker, captured
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
-NASTY = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>'\" onclick=window.hacked=1 ${1} \u202e"
+NASTY = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'" onclick=window.hacked=1 ${1} \u202e'
 
 
 @pytest.fixture
@@ -86,7 +86,9 @@ def unfilter(kind: int, line: NDArray[np.uint8], above: NDArray[np.uint8], n: in
         else:
             corner = int(above[x - n]) if x >= n else 0
             estimate = left + up - corner
-            guess = min((abs(estimate - left), 0, left), (abs(estimate - up), 1, up), (abs(estimate - corner), 2, corner))[2]
+            guess = min(
+                (abs(estimate - left), 0, left), (abs(estimate - up), 1, up), (abs(estimate - corner), 2, corner)
+            )[2]
         out[x] = (value + guess) & 255
     return np.frombuffer(bytes(out), np.uint8)
 
@@ -122,17 +124,23 @@ def test_signing_in_and_all_calls(browser: Browser, monitor: Monitor, calls: Liv
         browser.wait("document.querySelectorAll('#rows tr').length === 2")
         assert "first call" in browser.text("#rows tr:nth-child(1)")
         assert browser.text("#tiles .tile:nth-child(1) dd") == "2"
-        before = browser.run("document.querySelector('#rows tr .fill').style.transform")
-        browser.wait(f"document.querySelector('#rows tr .fill').style.transform !== {before!r}")
+        fill = "document.querySelector('#rows tr .fill').style.transform"
+        before = browser.run(fill)
+        browser.wait(f"{fill} !== {before!r}")
         second.lose = 200
-        browser.wait("[...document.querySelectorAll('#rows tr:nth-child(2) td.bad')].some((td) => parseFloat(td.innerText) >= 5)")
+        browser.wait(
+            "[...document.querySelectorAll('#rows tr:nth-child(2) td.bad')].some((td) => parseFloat(td.innerText) >= 5)"
+        )
         assert browser.run("location.href.includes('token')") is False
         assert TOKEN not in browser.run("location.href + document.body.innerText")
         browser.run("document.querySelector('#rows tr button').focus()")
         browser.key("ArrowDown")
         assert browser.run("document.activeElement.textContent") == "second call"
         browser.key("Enter")
-        browser.wait("!document.getElementById('call').hidden && document.getElementById('call-title').innerText === 'second call'")
+        browser.wait(
+            "!document.getElementById('call').hidden && "
+            "document.getElementById('call-title').innerText === 'second call'"
+        )
         browser.key("Escape")
         browser.wait("!document.getElementById('fleet').hidden")
         browser.key("/")
@@ -166,7 +174,10 @@ def test_waveforms_move_a_burst_shows_and_the_transcript_follows(
         browser.wait("window.gcmedia.callPage.holes.some((hole) => hole.kind === 'lost')")
         browser.wait("window.gcmedia.callPage.points.some((point) => point.loss > 10)")
         browser.wait("parseFloat([...document.querySelectorAll('#figures dd')][0].innerText) > 0")
-        browser.wait("(() => { const p = window.gcmedia.callPage; p.redraw(); return p.right > p.holes.at(-1).from / 8000 + 0.5; })()")
+        browser.wait(
+            "(() => { const p = window.gcmedia.callPage; p.redraw(); return p.right > "
+            "p.holes.at(-1).from / 8000 + 0.5; })()"
+        )
         assert near(stage(browser), lost).sum() > 50
         talker.words.append(("external", "it comes back for a minute"))
         browser.wait("document.querySelector('#transcript')?.innerText.includes('comes back for a minute')")
@@ -175,7 +186,10 @@ def test_waveforms_move_a_burst_shows_and_the_transcript_follows(
         talker.event("masked")
         talker.talk(50)
         talker.event("unmasked")
-        browser.wait("window.gcmedia.callPage.spans.some((span) => span.kind === 'masked' && span.to > span.from && span.to < Infinity)")
+        browser.wait(
+            "window.gcmedia.callPage.spans.some((span) => span.kind === 'masked' && span.to > "
+            "span.from && span.to < Infinity)"
+        )
         assert "masked" in browser.text("#events")
         assert "adds up" in browser.text("#verdict")
         for key, span in (("-", 60), ("+", 30), ("+", 20)):
@@ -196,10 +210,19 @@ def test_nothing_that_is_said_or_named_runs(browser: Browser, monitor: Monitor, 
         open_call(browser, monitor)
         talker.words += [(NASTY, NASTY), ("x", "</li><iframe src=javascript:window.hacked=1>"), ("", "{{constructor}}")]
         talker.event("<b>bold</b>", reason=NASTY)
-        browser.wait("document.querySelectorAll('#transcript li').length === 3 && document.querySelectorAll('#events li').length === 1")
+        browser.wait(
+            "document.querySelectorAll('#transcript li').length === 3 && "
+            "document.querySelectorAll('#events li').length === 1"
+        )
         assert browser.run("document.getElementById('call-title').textContent") == NASTY
         assert browser.run("document.querySelector('#transcript li span:last-child').textContent") == NASTY
-        assert browser.run("document.querySelectorAll('main img, main script, main iframe, main b:not(.first):not(.second)').length") == 0
+        assert (
+            browser.run(
+                "document.querySelectorAll('main img, main script, main iframe, main "
+                "b:not(.first):not(.second)').length"
+            )
+            == 0
+        )
         assert browser.run("window.hacked") is None
         # And what somebody slipped in would not run either: the policy of the page forbids it.
         for slip in (
@@ -208,21 +231,25 @@ def test_nothing_that_is_said_or_named_runs(browser: Browser, monitor: Monitor, 
             "document.createElement('script').text = 'window.hacked = 1'",
             "eval('window.hacked = 1')",
         ):
-            assert browser.run(f"(() => {{ try {{ {slip}; return 'done'; }} catch {{ return 'refused'; }} }})()") == "refused"
+            assert (
+                browser.run(f"(() => {{ try {{ {slip}; return 'done'; }} catch {{ return 'refused'; }} }})()")
+                == "refused"
+            )
         assert browser.run("fetch('https://example.com/').then(() => 'sent', () => 'refused')") == "refused"
         assert browser.run("window.hacked") is None
 
 
-def test_listening_in_needs_its_token(
-    browser: Browser, monitor: Monitor, calls: LiveCalls, tmp_path: Path
-) -> None:
+def test_listening_in_needs_its_token(browser: Browser, monitor: Monitor, calls: LiveCalls, tmp_path: Path) -> None:
     with captured(calls, tmp_path / "call", "asyncio", speed=1.0):
         open_call(browser, monitor)
         listen = "document.querySelector('[data-listen=\"1\"]')"
         browser.run(f"{listen}.click()")
         for token in (TOKEN, LISTEN + "x"):
             browser.wait("document.getElementById('listen-dialog').open")
-            browser.run("document.getElementById('listen-problem').textContent = ''; document.getElementById('listen-token').focus()")
+            browser.run(
+                "document.getElementById('listen-problem').textContent = ''; "
+                "document.getElementById('listen-token').focus()"
+            )
             browser.type(token)
             browser.key("Enter")
             browser.wait("document.getElementById('listen-problem').textContent.includes('does not allow')")

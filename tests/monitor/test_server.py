@@ -95,13 +95,13 @@ def test_nothing_is_told_without_the_token(monitor: Monitor, calls: LiveCalls) -
         found: list[httpx.Response] = []
 
         async def ask(path: str, headers: Any, params: dict[str, str]) -> None:
-            found.append(await client.get(path, headers=headers, params=params))
+            found.append(await asker.get(path, headers=headers, params=params))
 
         limits = httpx.Limits(max_connections=20)
-        async with httpx.AsyncClient(base_url=monitor.url, trust_env=False, timeout=60, limits=limits) as client:
-            async with anyio.create_task_group() as tasks:
-                for one in asked:
-                    tasks.start_soon(ask, *one)
+        asker = httpx.AsyncClient(base_url=monitor.url, trust_env=False, timeout=60, limits=limits)
+        async with asker, anyio.create_task_group() as tasks:
+            for one in asked:
+                tasks.start_soon(ask, *one)
         return found
 
     answers = anyio.run(ask_all)
@@ -229,9 +229,10 @@ def test_what_waits_for_one_who_does_not_read_is_bounded(monitor: Monitor, calls
         head = f"GET /api/calls/{talker.live.number} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         sleeper.sendall(head.encode())
         talker.talk(20_000)
-        with httpx.Client(base_url=monitor.url, trust_env=False, timeout=30) as client, client.stream(
-            "GET", "/api/fleet", headers=bearer()
-        ) as response:  # the others are served meanwhile
+        with (
+            httpx.Client(base_url=monitor.url, trust_env=False, timeout=30) as client,
+            client.stream("GET", "/api/fleet", headers=bearer()) as response,
+        ):  # the others are served meanwhile
             assert next(messages(response))[0] == TEXT
     assert talker.live.meter is not None
     assert len(talker.live.meter.read(0)[1]) <= 4 * 2 * 1024
@@ -282,7 +283,10 @@ def test_listening_in(backend: str, calls: LiveCalls, tmp_path: Path) -> None:
         for headers in ({}, bearer(), bearer(LISTEN + "x")):
             assert client.get(address, headers=headers).status_code == 401
         assert client.get("/api/fleet", headers=bearer(LISTEN)).status_code == 401  # it opens nothing else
-        assert client.get(address.replace("/1", "/7").replace("calls/7", "calls/1"), headers=bearer(LISTEN)).status_code == 404
+        assert (
+            client.get(address.replace("/1", "/7").replace("calls/7", "calls/1"), headers=bearer(LISTEN)).status_code
+            == 404
+        )
         assert client.get(address, params={"track": "loud"}, headers=bearer(LISTEN)).status_code == 400
         heard = b""
         with client.stream("GET", address, headers=bearer(LISTEN)) as response:
@@ -321,7 +325,11 @@ def test_listening_in_is_off_by_default(client: httpx.Client, calls: LiveCalls, 
 def test_a_capture_announces_itself_and_is_counted_when_it_is_over(calls: LiveCalls, tmp_path: Path) -> None:
     with captured(calls, tmp_path / "calls" / "one", "asyncio") as call:
         (live,) = calls.calls
-        assert (live.conversation_id, live.source, live.channels) == ("conv", "platform-media", ("external", "internal"))
+        assert (live.conversation_id, live.source, live.channels) == (
+            "conv",
+            "platform-media",
+            ("external", "internal"),
+        )
         assert calls.token_age_s is not None
         assert calls.token_left_s is not None
         assert calls.disk()[0][0] > 0

@@ -210,10 +210,10 @@ class MediaStream(Delivery):
             self._note("ended", outcome=cause)
         self.answered.set()
 
-    def note(self, action: str, **details: Any) -> None:
+    def note(self, kind: str, **details: Any) -> None:
         """Tell of something that was done with it."""
-        self._event(action, **details)
-        self._note(action, **details)
+        self._event(kind, **details)
+        self._note(kind, **details)
 
     def tick(self, now: float) -> None:
         """Write down rates and metrics; let go what has waited too long."""

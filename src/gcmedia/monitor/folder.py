@@ -185,7 +185,7 @@ class _Folder:
         found["buffer_target"] = _number(self._point.get("target"))
         found["sample_rate"] = meter.sample_rate
         found["position"] = 2.0 * meter.columns * meter.frame_samples
-        first, octets = meter.read(max(0, meter.columns - 25))
+        _, octets = meter.read(max(0, meter.columns - 25))
         for channel, name in enumerate(("level_first", "level_second")[: meter.n_channels]):
             found[name] = max(octets[4 * channel :: 4 * meter.n_channels], default=0)
         return tuple(found[name] for name in COUNTERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -32,12 +32,10 @@ class ListenAudit:
 
     def note(self, live: LiveCall, outcome: str, *, role: str, channel: str, kind: str) -> None:
         """Listening has begun or ended."""
-        details = {"channel": channel, "track": kind}
+        details: dict[str, Any] = {"channel": channel, "track": kind}
         log.info("listening in on call %d has %s", live.number, outcome)
         if self._audit is not None:
-            self._audit.record(
-                "listen_in", interaction_id=live.conversation_id, actor=role, outcome=outcome, **details
-            )
+            self._audit.record("listen_in", interaction_id=live.conversation_id, actor=role, outcome=outcome, **details)
         call = live.call
         if call is not None:
             live.request(lambda: call.note("listen_in", actor=role, outcome=outcome, **details))
@@ -48,7 +46,10 @@ class ListenAudit:
         log.warning("listening in on call %s was refused: %s", "?" if live is None else live.number, why)
         if self._audit is not None:
             self._audit.record(
-                "denied", interaction_id="" if live is None else live.conversation_id, outcome="refused", wish="listen_in"
+                "denied",
+                interaction_id="" if live is None else live.conversation_id,
+                outcome="refused",
+                wish="listen_in",
             )
 
 
@@ -61,7 +62,11 @@ async def listen(live: LiveCall, channel: int, clean: bool, write: Write) -> Non
         await write(wire.text({"listen": live.channels[channel], "rate": live.sample_rate}))
         while True:
             over = live.ended
-            octets = [ulaw_encode(frame.pcm if clean else frame.raw) for frame in frames.take_nowait() if frame.channel == channel]
+            octets = [
+                ulaw_encode(frame.pcm if clean else frame.raw)
+                for frame in frames.take_nowait()
+                if frame.channel == channel
+            ]
             if octets:
                 await write(wire.message(wire.AUDIO, b"".join(octets)))
             if frames.dropped > told:

@@ -183,7 +183,7 @@ class Monitor:
         assert self._socket is not None
         serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         while not (self._server.started or serving.done()):
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # noqa: ASYNC110 -- uvicorn tells nobody
         self._started.set()
         idle = asyncio.create_task(self._note_drops())
         try:
