@@ -22,9 +22,9 @@ __all__ = ["Browser", "needs_browser"]
 
 BINARY = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--mute-audio",
-    "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--hide-scrollbars",
+    "--mute-audio", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0",
 )  # fmt: skip
 PATIENCE_S = 40.0
 

@@ -131,8 +131,8 @@ def captured(calls: LiveCalls, folder: Path, backend: str, speed: float = 4.0) -
             found.append(capture)
             ready.set()
             tasks.start_soon(take, capture)
-            while not leave.is_set() and capture.state not in ("ended", "failed"):
-                await anyio.sleep(0.05)  # noqa: ASYNC110 -- the event is another thread's
+            while not leave.is_set() and capture.state not in ("ended", "failed"):  # noqa: ASYNC110 -- a thread's
+                await anyio.sleep(0.05)
             await capture.stop()
 
     async def take(capture: Capture) -> None:

@@ -26,7 +26,6 @@ from gcmedia.types import Hole, MediaFormat, Transcript
 from ..record.test_timeline import STATS
 from .calls import TEXT, TOKEN, bearer, messages, packet
 
-
 COMMAND = "import sys; from gcmedia.cli import main; sys.exit(main())"
 
 

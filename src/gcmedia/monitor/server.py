@@ -182,8 +182,8 @@ class Monitor:
         assert self._server is not None
         assert self._socket is not None
         serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        while not (self._server.started or serving.done()):
-            await asyncio.sleep(0.005)  # noqa: ASYNC110 -- uvicorn tells nobody
+        while not (self._server.started or serving.done()):  # noqa: ASYNC110 -- uvicorn tells nobody
+            await asyncio.sleep(0.005)
         self._started.set()
         idle = asyncio.create_task(self._note_drops())
         try:
