@@ -75,7 +75,8 @@ def main(n_calls: int, seconds: float) -> None:
         first, rate, cpu, took = look("api/fleet")
         print(
             f"{n_calls} calls shown: {1e3 * cpu / took:.2f} ms of processor a second,"
-            f" {1e6 * cpu / took / n_calls:.1f} µs a call; {rate:.0f} octets a second, {rate / n_calls:.1f} a call; {first / n_calls:.0f} a call at first"
+            f" {1e6 * cpu / took / n_calls:.1f} µs a call; {rate:.0f} octets a second, {rate / n_calls:.1f} a call;"
+            f" {first / n_calls:.0f} a call at first"
         )
         stop = threading.Event()
 
