@@ -80,7 +80,9 @@ if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
     from .dialects.audiohook import AudioHookClientConfig, AudioHookConfig, SignatureConfig
+    from .live import LiveCalls
     from .media_streams import MediaStreams, capture_streams
+    from .monitor import MonitorConfig, serve_monitor
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
     from .regions import Region, resolve_region
@@ -97,7 +99,9 @@ _LAZY = {
     "Credentials": "auth",
     "FrameResampler": "resample",
     "HookCall": "server",
+    "LiveCalls": "live",
     "MediaStreams": "media_streams",
+    "MonitorConfig": "monitor",
     "MuteControl": "mute",
     "MuteResult": "mute",
     "MuteState": "mute",
@@ -113,6 +117,7 @@ _LAZY = {
     "open_mute": "mute",
     "resolve_region": "regions",
     "serve": "server",
+    "serve_monitor": "monitor",
 }
 
 __version__ = "0.1.0"
@@ -151,6 +156,7 @@ __all__ = [
     "JitterBuffer",
     "JitterConfig",
     "LayoutDetector",
+    "LiveCalls",
     "LocalProtocolError",
     "LoudnessConfig",
     "LoudnessNormalizer",
@@ -160,6 +166,7 @@ __all__ = [
     "MediaStreams",
     "MediaStreamsConfig",
     "MissingCredentials",
+    "MonitorConfig",
     "MuteConfig",
     "MuteControl",
     "MuteError",
@@ -220,6 +227,7 @@ __all__ = [
     "resolve_region",
     "rms",
     "serve",
+    "serve_monitor",
     "ulaw_decode",
     "ulaw_encode",
 ]

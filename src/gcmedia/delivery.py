@@ -24,6 +24,7 @@ from ._core.receiver import Receiver
 from .clock import Clock
 from .errors import ConfigError, StateError
 from .fanout import Fanout, Stream
+from .live import LiveCall, LiveCalls
 from .record import AuditPolicy, CallFolder
 from .types import MediaFormat, Stats, Transcript
 
@@ -89,6 +90,7 @@ class Delivery:
 
     _logger = logging.getLogger("gcmedia.delivery")
     _keep_files_open = True
+    _source = ""
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class Delivery:
         metrics_period_s: float,
         on_event: Callable[[dict[str, Any]], object] | None,
         clock: Clock,
+        live: LiveCalls | None = None,
     ) -> None:
         self.conversation_id = conversation_id
         self.state = "new"
@@ -123,6 +126,8 @@ class Delivery:
         self._metrics_period_s = metrics_period_s
         self._on_event = on_event
         self._clock = clock
+        self._live = live
+        self._shown: LiveCall | None = None
         self._format: MediaFormat | None = None
         self._receiver: Receiver | None = None
         self._folder: CallFolder | None = None
@@ -145,6 +150,7 @@ class Delivery:
         if self._paused == "drop":
             self._receiver.pause()
         self._format = format
+        self._show(self._receiver, format.channels, format.sample_rate)
         return self._receiver
 
     def _record(self, format: MediaFormat) -> None:
@@ -164,6 +170,20 @@ class Delivery:
             audit_policy=self._audit_policy,
             keep_open=self._keep_files_open,
         )
+
+    def _show(self, receiver: Receiver | JitterBuffer, channels: tuple[str, ...], sample_rate: int) -> None:
+        """Let monitor and metrics see the call."""
+        if self._live is not None:
+            self._shown = self._live.announce(
+                self.conversation_id,
+                receiver=receiver,
+                channels=channels,
+                sample_rate=sample_rate,
+                source=self._source,
+                call=self,
+            )
+            for event in self.events:
+                self._shown.events.append(event)
 
     def _say(self, said: Said) -> None:
         """Take something said."""
@@ -209,6 +229,8 @@ class Delivery:
         """What goes with the frames that were due."""
         receiver, folder = self._receiver, self._folder
         assert receiver is not None
+        if self._shown is not None:
+            self._shown.serve_requests()
         self._tell_holes()
         self._place_transcripts()
         if folder is not None and receiver.position >= self._next_sample:
@@ -220,6 +242,8 @@ class Delivery:
         for hole in self._receiver.holes():
             if self._folder is not None:
                 self._folder.hole(hole)
+            if self._shown is not None:
+                self._shown.holes.append(hole)
 
     def _series(self, receiver: Receiver) -> dict[str, Any]:
         stats = receiver.stats()
@@ -251,6 +275,8 @@ class Delivery:
             )
             if self._folder is not None:
                 self._folder.transcript(transcript)
+            if self._shown is not None:
+                self._shown.transcripts.append(transcript)
             insort(self._unplayed, transcript, key=lambda t: t.position)
         n = 0
         while n < len(self._unplayed) and (
@@ -326,6 +352,14 @@ class Delivery:
         if self.state == "paused":
             self.state = "live"
         self._event("resumed", mode=mode)
+
+    def note(self, kind: str, **details: Any) -> None:
+        """Put an event of your own on the timeline and into the audit trail: a mute, confirmed by whom.
+
+        Details are numbers, flags and short words; those that could carry a secret, audio or a person are left out.
+        """
+        if not self._done.is_set():
+            self._event(kind, **details)
 
     # What is known
 
@@ -408,6 +442,9 @@ class Delivery:
                 self._hand_on(frame, now)
             self._handed_on()
         metrics = self.metrics()
+        if self._shown is not None:
+            self._shown.serve_requests()
+            self._shown.qa.append(metrics)
         self._logger.info("[QA Metrics] %s", json.dumps(metrics))
         if self._folder is not None:
             self._folder.metrics(metrics)
@@ -427,6 +464,8 @@ class Delivery:
                 self._folder.event(kind, position)
         event = {"kind": kind, "position": position, **details}
         self.events.append(event)
+        if self._shown is not None:
+            self._shown.events.append(event)
         if self._on_event is not None:
             try:
                 self._on_event(event)
@@ -459,7 +498,17 @@ class Delivery:
             failure = failure or error
         finally:  # whatever happened: nobody is left waiting
             self._failure = failure
+            self._hide(failure)
             self._frames.finish(failure)
             self._fanout.finish(failure)
             self.transcripts.finish()
             self._done.set()
+
+    def _hide(self, failure: Exception | None) -> None:
+        """The call is over for monitor and metrics too."""
+        reason = "" if failure is None else type(failure).__name__
+        if self._shown is not None and self._live is not None:
+            self._shown.serve_requests()
+            self._live.leave(self._shown, failed=failure is not None, reason=reason)
+        elif self._live is not None and failure is not None:
+            self._live.fail(reason)

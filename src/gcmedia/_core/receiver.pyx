@@ -10,6 +10,7 @@ from gcmedia._core.buffer cimport (
 )
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport CACHE_LINE, SLOT_DISCARD, Slot, finish, payload_of, release_due, slot_of, take_next
+from gcmedia._core.meter cimport Meter
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
 from gcmedia._core.processor cimport Channel, samples_in, takes_whole, whole_into
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
@@ -560,6 +561,44 @@ cdef class Receiver:
         if not self.line.has_last:
             self.jitter.has_origin = True
             self.jitter.origin = timestamp
+
+    def meter(self, int n_frames=2048):
+        """Note from now on what the frames look like, for a picture of the stream.
+
+        Parameters
+        ----------
+        n_frames : int
+            Frames to remember, a power of two; 2 octets each, per channel, and 4 more once somebody watches.
+
+        Returns
+        -------
+        Meter
+            The same one each time; ``n_frames`` counts the first time.
+
+        Raises
+        ------
+        StateError
+            If frames of some channels have been taken, and those of others for the same time not.
+        """
+        cdef Channel channel
+        cdef int i
+        self._check_free()
+        if self.noted is not None:
+            return self.noted
+        if self.processor.next_channel:
+            raise StateError(
+                f"frames were taken up to channel {self.processor.next_channel} of {self.processor.n_channels}; "
+                "take the others of the same time first"
+            )
+        self.noted = Meter(
+            self.processor.n_channels, self.processor.frame_samples, self.processor.sample_rate,
+            n_frames=n_frames, start=self.processor.n_out,
+        )
+        for i in range(self.processor.n_channels):
+            channel = self.processor.channels[i]
+            channel.silence.meter = self.noted
+            channel.silence.ring = &self.noted.rings[i]
+        return self.noted
 
     def position_at(self, long long timestamp):
         """Sample position of a media timestamp, or None before the first packet.

@@ -12,6 +12,7 @@ from .capture import capture_command
 from .demo import demo_command
 from .dial import dial_command
 from .load import load_command
+from .monitor import monitor_command
 from .mute import mute_command, status_command, unmute_command
 from .report import report_command
 from .serve import serve_command
@@ -30,6 +31,7 @@ app.command("capture")(capture_command)
 app.command("demo")(demo_command)
 app.command("dial")(dial_command)
 app.command("load")(load_command)
+app.command("monitor")(monitor_command)
 app.command("mute")(mute_command)
 app.command("unmute")(unmute_command)
 app.command("status")(status_command)
