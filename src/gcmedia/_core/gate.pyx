@@ -17,9 +17,8 @@ And it is no more than 20 dB over the floor of the settings.
 The gain of a bin is Wiener's, from a ratio of speech to noise that is a weighed sum of three: what came out of the last
 frame (Y. Ephraim and D. Malah, IEEE TASSP 32(6), 1984), what is over the noise in this one, and what is so in both
 neighbours.  The weights are those of 20 bands, and new in each frame: a recurrent network of 24 units hears by how
-much the sound is over the noise in each band, and the sound's shape.  It has learned from speech in noise, both
-synthetic or spoken by other people than it is judged by (tools/train_gate.py).  It cannot add sound, nor take away more
-than the reduction asked for.
+much the sound is over the noise in each band, and the sound's shape.  It has learned from speech in noise, in many voices and at
+many levels (benchmarks/quality/train.py).  It cannot add sound, nor take away more than the reduction asked for.
 
 What is done hop by hop is in kernels/spectral_isa.h.
 """
