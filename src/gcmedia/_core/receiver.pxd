@@ -6,6 +6,7 @@ from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport JitterBuffer, Slot
 from gcmedia._core.packet cimport Layout, LayoutDetector
 from gcmedia._core.processor cimport Processor
+from gcmedia._core.steady cimport Steady
 from gcmedia._core.timeline cimport Timeline
 
 cdef enum Refusal:                # why the last packet was refused; told in words when asked
@@ -35,8 +36,12 @@ cdef class Receiver:
     cdef bint direct                        # octets go straight to `_push_octets`: see `_set_direct`
     cdef bint ended
     cdef bint paused
+    cdef bint can_be_steady
     cdef bint busy                          # a batch runs without the GIL
     cdef bint *at_work                      # that, or the same of the bank it belongs to
+    cdef int frame_block                    # samples of a frame, all channels
+    cdef bint one_by_one                    # the frames of a moment may be taken from `frames` one by one
+    cdef Steady steady                      # while it is open, what follows is behind
     cdef JitterBuffer jitter
     cdef Processor processor
     cdef Layout layout_code
@@ -62,8 +67,10 @@ cdef class Receiver:
                           double now) noexcept nogil
     cdef bint _take_unusual(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
                             double now, uint8_t flags) noexcept nogil
+    cdef int _push_unsteady(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil
     cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil
     cdef Py_ssize_t _read_into(self, int16_t *out, Py_ssize_t room) noexcept nogil
+    cdef Py_ssize_t _read_steady(self, int16_t *out, Py_ssize_t room) noexcept nogil
     cdef void _release(self, double now) noexcept nogil
 
     cdef void _note_lines(self)
@@ -71,6 +78,8 @@ cdef class Receiver:
 
     cdef void _set_direct(self) noexcept
     cdef int _check_free(self) except -1
+    cdef int _check_settled(self) except -1
+    cdef void _settle(self) noexcept nogil
     cdef int _check_out(self, const Py_buffer *out) except -1
     cdef int _push_any(self, packet, double now) except -1
     cdef int _push_run(self, Octets *run, Py_ssize_t n, double now) except -1
@@ -82,6 +91,8 @@ cdef class Receiver:
     cdef Slot *_whole_frame(self) noexcept nogil
     cdef bint _is_dry(self) noexcept nogil
     cdef Frame _next_frame(self)
+    cdef Frame _next_steady(self)
+    cdef Py_ssize_t _read_unsteady(self, int16_t *out, Py_ssize_t room) noexcept nogil
     cdef int64_t _ready(self) noexcept nogil
     cdef int _settle_layout(self, packet, const uint8_t *octets, Py_ssize_t size, double now) except -1
     cdef void _close_with(self, int64_t n_samples) noexcept

@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 
 from gcmedia._core.buffer cimport (
@@ -12,7 +12,11 @@ from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport CACHE_LINE, SLOT_DISCARD, Slot, finish, payload_of, release_due, slot_of, take_next
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
 from gcmedia._core.processor cimport Channel, samples_in, takes_whole, whole_into
+from gcmedia._core.silence cimport SilenceDetector
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
+from gcmedia._core.steady cimport (
+    begin_steady, can_be_steady, is_held, n_ready, push_steady, settle, take_steady,
+)
 from gcmedia._core.timeline cimport (
     CAUSE_IDLE, CAUSE_LOST, CAUSE_OVERRUN, CAUSE_PAUSED, CAUSE_RECONNECT, HoleRecord, add_hole, begin, end_line,
     lay, position_of, samples_between, take_hole,
@@ -127,6 +131,9 @@ cdef class Receiver:
         )
         self.max_ready = <int64_t>(max_ready_s * sample_rate)
         self.at_work = &self.busy
+        self.can_be_steady = can_be_steady(self.jitter, self.processor)
+        self.frame_block = self.processor.frame_block
+        self.one_by_one = n_channels > 1
         self._set_direct()
         self._note_lines()
 
@@ -184,6 +191,7 @@ cdef class Receiver:
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
                           double now) noexcept nogil:
         cdef uint8_t flags = SLOT_DISCARD if self.paused else 0
+        self._settle()
         # As long as the last one, so its samples need not be counted.
         if not (0 < n_octets == self.line.last_octets
                 and take_next(self.jitter, number, timestamp, payload, n_octets, now, flags)):
@@ -192,6 +200,9 @@ cdef class Receiver:
         self._release(now)
         if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
             return self._drain_ring()
+        if (self.can_be_steady and not self.paused and not self.reconnecting and not self.hole_left
+                and not self.tail_samples):
+            begin_steady(&self.steady, self.jitter, &self.line, self.processor, self.layout_code)
         return 0
 
     cdef bint _take_unusual(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
@@ -219,6 +230,11 @@ cdef class Receiver:
 
     cdef inline void _release(self, double now) noexcept nogil:
         """Let go what is due, and lay it on the timeline."""
+        if self.steady.open:
+            if is_held(&self.steady, now):
+                self.steady.clock = now
+                return
+            self._settle()
         release_due(self.jitter, now)
         lay(&self.line, self.jitter)
 
@@ -230,7 +246,13 @@ cdef class Receiver:
             fed = self._feed()
         return fed if fed < 0 else 0
 
-    cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil:
+    cdef inline void _settle(self) noexcept nogil:
+        settle(&self.steady, self.jitter, &self.line, self.processor)
+
+    cdef inline int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil:
+        return 0 if push_steady(&self.steady, octets, size, now) else self._push_unsteady(octets, size, now)
+
+    cdef int _push_unsteady(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil:
         cdef PacketHeader header
         cdef PacketFault fault = read_header(octets, size, self.layout_code, &header)
         if fault == FAULT_NONE:
@@ -277,6 +299,12 @@ cdef class Receiver:
     cdef int _check_free(self) except -1:
         if self.at_work[0]:
             raise StateError("a batch of packets is being pushed in another thread; a receiver serves one at a time")
+        return 0
+
+    cdef int _check_settled(self) except -1:
+        """The same; and all that is behind a steady stretch is up to date."""
+        self._check_free()
+        self._settle()
         return 0
 
     cdef int _push_any(self, packet, double now) except -1:
@@ -373,7 +401,7 @@ cdef class Receiver:
         if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
             if not view_bytearray(out, &view):
                 borrow_samples_into(out, &view, "out")
-            if view.len // 2 < self.processor.frame_block or self.processor.next_channel:
+            if view.len // 2 < self.frame_block or (self.one_by_one and self.processor.next_channel):
                 PyBuffer_Release(&view)
                 self._check_out(&view)      # raises
             n = self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now)
@@ -386,7 +414,7 @@ cdef class Receiver:
             except BaseException:
                 PyBuffer_Release(&view)
                 raise
-        if n == 0 and not self._is_dry():
+        if n == 0:
             n = self._read_into(<int16_t *>view.buf, view.len // 2)
         PyBuffer_Release(&view)
         if n < 0:
@@ -561,11 +589,13 @@ cdef class Receiver:
 
         The position may lie ahead of what has been received.
         """
+        self._check_settled()
         return position_of(&self.line, timestamp) if self.line.has_last else None
 
     def pause(self):
         """From here on packets are counted as discarded; their place on the timeline is a hole of its length."""
         self.paused = True
+        self.steady.left = 0
 
     def resume(self):
         """Take packets again."""
@@ -577,7 +607,7 @@ cdef class Receiver:
         What waits is released.  The timestamp of the next packet tells how long the hole is, or its arrival where
         the sender's clock began anew.
         """
-        self._check_free()
+        self._check_settled()
         self.jitter.take_over()
         self.reconnecting = self.line.has_last or self.jitter.newest >= 0
         lay(&self.line, self.jitter)
@@ -596,7 +626,7 @@ cdef class Receiver:
             Frames that `frames` has ready now; the last one may be short.
         """
         cdef int64_t tail
-        self._check_free()
+        self._check_settled()
         if self.ended:
             return self._ready()
         if self.undetermined:
@@ -624,8 +654,13 @@ cdef class Receiver:
     # Frames out
 
     cdef int64_t _ready(self) noexcept nogil:
-        cdef int64_t held = self.line.end - self.processor.n_out
-        cdef int64_t blocks
+        cdef int64_t held, blocks
+        if self.steady.open:
+            if self.steady.whole:
+                return n_ready(&self.steady)
+            held = self.line.end + self.steady.n_pushed * self.steady.n_octets - self.processor.n_out
+            return held // self.steady.n_octets
+        held = self.line.end - self.processor.n_out
         if self.ended:
             blocks = (held + self.processor.frame_samples - 1) // self.processor.frame_samples
         else:
@@ -707,7 +742,12 @@ cdef class Receiver:
     cdef Frame _next_frame(self):
         cdef Frame frame
         cdef int there
-        cdef Slot *slot = self._whole_frame()
+        cdef Slot *slot
+        if self.steady.open:
+            if self.steady.whole:
+                return self._next_steady() if n_ready(&self.steady) else None
+            self._settle()
+        slot = self._whole_frame()
         if slot != NULL:
             frame = self.processor.whole(payload_of(self.jitter, self.jitter.read))
             finish(self.jitter, slot)
@@ -719,14 +759,43 @@ cdef class Receiver:
             raise MemoryError()
         return self.processor.take() if there else None
 
+    cdef inline Frame _next_steady(self):
+        cdef int n = self.steady.n_octets
+        cdef Frame frame = Frame.__new__(Frame)
+        frame.raw_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
+        frame.pcm_octets = frame.raw_octets
+        frame.position = self.steady.position
+        frame.n_samples = n
+        frame.sample_rate = self.line.sample_rate
+        take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+        frame.silent = (<SilenceDetector>self.steady.detector).silent
+        frame.squares = (<SilenceDetector>self.steady.detector).last_squares
+        return frame
+
+    cdef inline Py_ssize_t _read_steady(self, int16_t *out, Py_ssize_t room) noexcept nogil:
+        cdef Py_ssize_t n = 0
+        while n_ready(&self.steady) and n + self.steady.n_octets <= room:
+            take_steady(&self.steady, out + n)
+            n += self.steady.n_octets
+        return n
+
     cdef Py_ssize_t _read_into(self, int16_t *out, Py_ssize_t room) noexcept nogil:
         """Write whole frames while they fit; return samples per channel, -1 when memory is out."""
+        if self.steady.open:
+            if self.steady.whole:
+                return self._read_steady(out, room)
+            self._settle()
+        return self._read_unsteady(out, room)
+
+    cdef Py_ssize_t _read_unsteady(self, int16_t *out, Py_ssize_t room) noexcept nogil:
         cdef int16_t *at = out
         cdef int n_channels = self.processor.n_channels
         cdef Py_ssize_t n_all = self.processor.frame_block
         cdef Py_ssize_t left = room, n
         cdef int there
         cdef Slot *slot
+        if self._is_dry():
+            return 0
         while True:
             slot = self._whole_frame()
             while slot != NULL:
@@ -877,7 +946,7 @@ cdef class Receiver:
     @property
     def position(self):
         """Samples of the timeline that have been handed out as frames."""
-        return self.processor.n_out
+        return self.steady.position if self.steady.open else self.processor.n_out
 
     @property
     def silent(self):
@@ -914,7 +983,7 @@ cdef class Receiver:
 
     def stats(self):
         """Counters since the start, as `gcmedia.types.Stats`."""
-        self._check_free()
+        self._check_settled()
         stats = self.jitter.stats()
         malformed = {
             reason: count
