@@ -2,11 +2,13 @@
 
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 
+from cpython.ref cimport PyObject
+
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport JitterBuffer, Slot
 from gcmedia._core.packet cimport Layout, LayoutDetector
 from gcmedia._core.processor cimport Processor
-from gcmedia._core.steady cimport Steady
+from gcmedia._core.steady cimport PREFETCH, Steady
 from gcmedia._core.timeline cimport Timeline
 
 cdef enum Refusal:                # why the last packet was refused; told in words when asked
@@ -18,12 +20,6 @@ cdef enum Refusal:                # why the last packet was refused; told in wor
     REFUSED_SUSPECT = 5
     REFUSED_TOLD = 6        # in the caller's words
 
-cdef extern from *:
-    """
-    #define PREFETCH(at) __builtin_prefetch(at)
-    """
-    void PREFETCH(const void *at) noexcept nogil
-
 cdef enum:
     N_LINES = 16                # cache lines of other objects that nearly every packet touches
 
@@ -32,6 +28,10 @@ cdef struct Octets:
     Py_ssize_t size
 
 cdef class Receiver:
+    # Whose turn it was before this one's and whose after, the last time; borrowed, NULL for none
+    cdef PyObject *before
+    cdef PyObject *after
+    cdef uint32_t turn                      # the number of its last turn
     # What every packet touches comes first
     cdef bint direct                        # octets go straight to `_push_octets`: see `_set_direct`
     cdef bint ended
@@ -75,6 +75,9 @@ cdef class Receiver:
 
     cdef void _note_lines(self)
     cdef void _fetch_ahead(self) noexcept nogil
+    cdef void _fetch_head(self) noexcept nogil
+    cdef void _fetch_rest(self) noexcept nogil
+    cdef void _change_turn(self) noexcept nogil
 
     cdef void _set_direct(self) noexcept
     cdef int _check_free(self) except -1

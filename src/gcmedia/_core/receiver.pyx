@@ -2,6 +2,7 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
+from cpython.ref cimport PyObject
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 
@@ -15,7 +16,7 @@ from gcmedia._core.processor cimport Channel, samples_in, takes_whole, whole_int
 from gcmedia._core.silence cimport SilenceDetector
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
 from gcmedia._core.steady cimport (
-    begin_steady, can_be_steady, is_held, n_ready, push_steady, settle, take_steady,
+    begin_steady, can_be_steady, fetch_steady, is_held, n_ready, push_steady, settle, take_steady,
 )
 from gcmedia._core.timeline cimport (
     CAUSE_IDLE, CAUSE_LOST, CAUSE_OVERRUN, CAUSE_PAUSED, CAUSE_RECONNECT, HoleRecord, add_hole, begin, end_line,
@@ -32,7 +33,21 @@ cdef tuple LAYOUT_NAMES = ("padded16", "packed12", "auto")
 
 cdef enum:
     RUN = 256                   # packets of a batch that are taken at a time
+    N_HEAD_LINES = 7            # cache lines of a receiver up to the end of `steady`
+    NEARBY = 100                # turns after which the state of a stream is still in the cache
+    FAR_TURNS = 8               # how many turns ahead memory is asked for: the head of a receiver,
+    NEAR_TURNS = 4              # and what it points to
     WORTH_RELEASING = 8         # packets from which on giving the GIL away and taking it back is worth its time
+
+# Whose turn it is, where packets come one call at a time; borrowed, NULL for none.  With thousands of calls the state of
+# each is out of the cache when its turn comes, and waiting for it costs more than all the work.  Calls mostly come in
+# the order of their last packets, so each remembers who came after it: those some turns ahead are asked for.
+cdef PyObject *latest = NULL
+cdef uint32_t n_turns = 0
+cdef PyObject *far = NULL                   # asked for as far as its head, so many turns ahead of `latest`;
+cdef int far_lead = 0
+cdef PyObject *near = NULL                  # and as far as what its head points to
+cdef int near_lead = 0
 
 
 @cython.final
@@ -56,6 +71,7 @@ cdef class FrameIterator:
 
 
 @cython.final
+@cython.no_gc_clear                 # as long as a receiver lives, others may look what it points to
 cdef class Receiver:
     """Turn the media packets of one stream into frames of 20 ms on an exact timeline.
 
@@ -138,6 +154,14 @@ cdef class Receiver:
         self._note_lines()
 
     def __dealloc__(self):
+        global latest, far
+        if self.before != NULL:
+            (<Receiver>self.before).after = NULL
+        if self.after != NULL:
+            (<Receiver>self.after).before = NULL
+        if latest == <PyObject *><void *>self:
+            latest = NULL
+        far = NULL
         end_line(&self.line)
 
     cdef void _note_lines(self):
@@ -158,12 +182,18 @@ cdef class Receiver:
         self.lines[n + 2] = <const char *><void *>channel.silence
         self.lines[n + 3] = <const char *><void *>channel.silence + CACHE_LINE
 
-    cdef inline void _fetch_ahead(self) noexcept nogil:
-        """Ask for the state of this stream at once, not one piece after the other, while others have their turn."""
+    cdef inline void _fetch_head(self) noexcept nogil:
+        cdef int i
+        for i in range(N_HEAD_LINES):
+            PREFETCH(<const char *><void *>self + i * CACHE_LINE)
+
+    cdef inline void _fetch_rest(self) noexcept nogil:
+        """What the head points to."""
         cdef int64_t into, out
         cdef int i
-        for i in range(1, 6):
-            PREFETCH(<const char *><void *>self + i * CACHE_LINE)
+        if self.steady.open:
+            fetch_steady(&self.steady)
+            return
         for i in range(N_LINES):
             PREFETCH(self.lines[i])
         into = (self.jitter.newest + 1) & (self.jitter.n_there - 1)     # where the packet goes,
@@ -173,6 +203,48 @@ cdef class Receiver:
         for i in range(3):
             PREFETCH(self.jitter.payloads + out * self.jitter.stride + i * CACHE_LINE)
             PREFETCH(self.jitter.payloads + into * self.jitter.stride + i * CACHE_LINE)
+
+    cdef inline void _fetch_ahead(self) noexcept nogil:
+        """Ask for the state of this stream at once, not one piece after the other, while others have their turn."""
+        self._fetch_head()
+        self._fetch_rest()
+
+    cdef void _change_turn(self) noexcept nogil:
+        """Another stream has the turn: ask for the state of those that came after it the last time."""
+        global latest, n_turns, far, near, far_lead, near_lead
+        cdef PyObject *me = <PyObject *><void *>self
+        cdef uint32_t since = n_turns - self.turn
+        cdef PyObject *last = latest
+        latest = me
+        self.turn = n_turns
+        n_turns += 1
+        if last != NULL and (<Receiver>last).after != me:
+            if (<Receiver>last).after != NULL:
+                (<Receiver>(<Receiver>last).after).before = NULL
+            if self.before != NULL:
+                (<Receiver>self.before).after = NULL
+            (<Receiver>last).after = me
+            self.before = last
+            far = NULL
+        if since < NEARBY:
+            far = NULL
+            return
+        if far == NULL:
+            far = near = me
+            far_lead = near_lead = 1
+        far_lead -= 1
+        near_lead -= 1
+        cdef int step
+        for step in range(2):
+            if far_lead < FAR_TURNS and (<Receiver>far).after != NULL:
+                far = (<Receiver>far).after
+                (<Receiver>far)._fetch_head()
+                far_lead += 1
+        for step in range(2):
+            if near_lead < NEAR_TURNS and near_lead < far_lead:
+                near = (<Receiver>near).after
+                (<Receiver>near)._fetch_rest()
+                near_lead += 1
 
     # Packets in
 
@@ -366,6 +438,8 @@ cdef class Receiver:
             If the stream has been flushed.
         """
         if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
+            if latest != <PyObject *><void *>self:
+                self._change_turn()
             if self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now) < 0:
                 raise MemoryError()
         else:
@@ -399,6 +473,8 @@ cdef class Receiver:
         cdef Py_buffer view
         cdef Py_ssize_t n
         if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
+            if latest != <PyObject *><void *>self:
+                self._change_turn()
             if not view_bytearray(out, &view):
                 borrow_samples_into(out, &view, "out")
             if view.len // 2 < self.frame_block or (self.one_by_one and self.processor.next_channel):

@@ -11,11 +11,17 @@ from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from gcmedia._core.g711 cimport alaw_measured, ulaw_measured
-from gcmedia._core.jitter cimport N_INTERVALS, JitterBuffer
+from gcmedia._core.jitter cimport CACHE_LINE, N_INTERVALS, JitterBuffer
 from gcmedia._core.packet cimport Layout, load_i64le, load_u32le
 from gcmedia._core.processor cimport PCMU, Processor
 from gcmedia._core.silence cimport SilenceDetector, push_measured
 from gcmedia._core.timeline cimport Timeline
+
+cdef extern from *:
+    """
+    #define PREFETCH(at) __builtin_prefetch(at)
+    """
+    void PREFETCH(const void *at) noexcept nogil
 
 cdef enum:
     MAX_WAITING = 8         # packets, a power of two; deeper buffers go the long way
@@ -45,6 +51,7 @@ cdef struct Steady:
     bint whole              # whatever is released and not read is a frame as it is
     bint ulaw
     PyObject *detector      # SilenceDetector of the only channel
+    const void *window      # of it
     int64_t position        # samples handed out
     # Since the books were up to date
     bint open
@@ -103,6 +110,21 @@ cdef inline bint push_steady(Steady *steady, const uint8_t *octets, Py_ssize_t s
     steady.n_pushed += 1
     steady.left -= 1
     return True
+
+
+cdef inline void fetch_steady(const Steady *steady) noexcept nogil:
+    """Ask for what the next packet touches beside this."""
+    cdef const uint8_t *into = steady.payloads + (steady.place & steady.mask) * steady.stride
+    cdef const uint8_t *out = steady.payloads + (steady.out & steady.mask) * steady.stride
+    cdef int at = 0
+    while at < steady.n_octets:
+        PREFETCH(out + at)
+        PREFETCH(into + at)
+        at += CACHE_LINE
+    PREFETCH(&steady.recent[steady.recent_at])
+    PREFETCH(steady.detector)
+    PREFETCH(<const uint8_t *>steady.detector + CACHE_LINE)
+    PREFETCH(steady.window)
 
 
 cdef inline bint is_held(Steady *steady, double now) noexcept nogil:

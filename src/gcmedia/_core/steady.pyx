@@ -9,6 +9,7 @@ from gcmedia._core.jitter cimport (
 from gcmedia._core.packet cimport Layout, header_size
 from gcmedia._core.processor cimport PCMU, Channel, Processor, takes_whole
 from gcmedia._core.sequence cimport expected_of, lost_of, push_run
+from gcmedia._core.silence cimport SilenceDetector
 from gcmedia._core.timeline cimport Timeline
 
 cdef enum:
@@ -120,6 +121,7 @@ cdef void begin_steady(Steady *steady, JitterBuffer jitter, Timeline *line, Proc
     steady.target_delay = jitter.target_depth * jitter.spacing
     steady.ulaw = processor.code == PCMU
     steady.detector = <PyObject *>(<Channel>processor.channel_at[0]).silence
+    steady.window = (<SilenceDetector>steady.detector)._window
     steady.position = processor.n_out
     steady.n_pushed = steady.n_taken = 0
     steady.open = True
