@@ -39,9 +39,9 @@ cdef enum:
     NEAR_TURNS = 4              # and what it points to
     WORTH_RELEASING = 8         # packets from which on giving the GIL away and taking it back is worth its time
 
-# Whose turn it is, where packets come one call at a time; borrowed, NULL for none.  With thousands of calls the state of
-# each is out of the cache when its turn comes, and waiting for it costs more than all the work.  Calls mostly come in
-# the order of their last packets, so each remembers who came after it: those some turns ahead are asked for.
+# Whose turn it is, where streams are pushed one packet at a time; borrowed, NULL for none.  Of thousands of streams
+# each is out of the cache when its turn comes, and waiting for its memory costs more than all the work.  They mostly
+# come in the order of their last packets, so each remembers who came after it; those some turns ahead are asked for.
 cdef PyObject *latest = NULL
 cdef uint32_t n_turns = 0
 cdef PyObject *far = NULL                   # asked for as far as its head, so many turns ahead of `latest`;
@@ -234,13 +234,12 @@ cdef class Receiver:
             far_lead = near_lead = 1
         far_lead -= 1
         near_lead -= 1
-        cdef int step
-        for step in range(2):
+        for _ in range(2):
             if far_lead < FAR_TURNS and (<Receiver>far).after != NULL:
                 far = (<Receiver>far).after
                 (<Receiver>far)._fetch_head()
                 far_lead += 1
-        for step in range(2):
+        for _ in range(2):
             if near_lead < NEAR_TURNS and near_lead < far_lead:
                 near = (<Receiver>near).after
                 (<Receiver>near)._fetch_rest()

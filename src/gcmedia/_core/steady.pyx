@@ -4,7 +4,7 @@ from libc.stdint cimport int16_t, int64_t, uint32_t
 
 from gcmedia._core.conceal cimport remember
 from gcmedia._core.jitter cimport (
-    LOSS_BLOCK, MIN_EXPECTED, N_INTERVALS, N_LOSS_BLOCKS, JitterBuffer, Slot, payload_of, slot_of,
+    MIN_EXPECTED, N_INTERVALS, N_LOSS_BLOCKS, JitterBuffer, Slot, payload_of, slot_of,
 )
 from gcmedia._core.packet cimport Layout, header_size
 from gcmedia._core.processor cimport PCMU, Channel, Processor, takes_whole
