@@ -400,7 +400,7 @@ def by_atheris(atheris: Any, seconds: int) -> None:
     observe = atheris.instrument_func(scope["observe"])
     grown = OUT / "corpus"
     grown.mkdir(exist_ok=True)
-    arguments = [f"-max_total_time={seconds}", f"-artifact_prefix={OUT}/", f"-max_len={MAX_OCTETS}", "-timeout=10"]
+    arguments = [f"-max_total_time={seconds}", f"-artifact_prefix={OUT}/", f"-max_len={MAX_OCTETS}", "-timeout=100"]
     atheris.Setup(
         [sys.argv[0], *arguments, "-print_final_stats=1", str(grown), str(CORPUS)],
         lambda octets: observe(features(run(octets))) and None,
