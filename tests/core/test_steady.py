@@ -214,3 +214,26 @@ def test_a_bank_gives_what_its_receivers_give(threads: int) -> None:
     for i, receiver in enumerate(alone):
         assert bank[i].stats() == receiver.stats()
         assert bank[i].holes() == receiver.holes()
+
+
+def test_streams_come_and_go_and_change_their_order() -> None:
+    """Many streams pushed in turn, as long as they live: each gives what it gives alone."""
+    rng = random.Random(9)
+    wires = [wire for kind, wire, _ in told([(70, "lost"), (20, "none")], 3) if kind == "push"]
+    room = bytearray(2 * N * 4)
+    alone = Receiver()
+    expected = [bytes(room[: 2 * alone.push_into(wire, 0.02 * i, room)]) for i, wire in enumerate(wires)]
+    streams = [(Receiver(), 0) for _ in range(250)]
+    n_ended = 0
+    while streams:
+        if rng.random() < 0.3:
+            rng.shuffle(streams)
+        for i, (receiver, place) in enumerate(streams):
+            assert room[: 2 * receiver.push_into(wires[place], 0.02 * place, room)] == expected[place]
+            streams[i] = receiver, place + 1
+        n_before = len(streams)
+        streams = [(r, place) for r, place in streams if place < len(wires) and rng.random() > 0.02]
+        n_ended += n_before - len(streams)
+        if n_ended < 500:
+            streams += [(Receiver(), 0) for _ in range(n_before - len(streams))]
+    assert n_ended >= 500
