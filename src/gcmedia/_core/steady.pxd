@@ -10,6 +10,7 @@ from libc.math cimport fabs
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from gcmedia._core.conceal cimport Concealer, note_block
 from gcmedia._core.g711 cimport alaw_measured, ulaw_measured
 from gcmedia._core.jitter cimport CACHE_LINE, N_INTERVALS, JitterBuffer
 from gcmedia._core.packet cimport Layout, load_i64le, load_u32le
@@ -25,7 +26,7 @@ cdef extern from *:
 
 cdef enum:
     MAX_WAITING = 8         # packets, a power of two; deeper buffers go the long way
-    KEPT = 1                # frames handed out that the concealer is told of in `settle`, so their octets must stay
+    KEPT = 3                # frames handed out that the concealer keeps, from `settle` on, so their octets must stay
     USUAL = 160             # octets, of most packets
 
 cdef struct Steady:
@@ -52,6 +53,7 @@ cdef struct Steady:
     bint ulaw
     PyObject *detector      # SilenceDetector of the only channel
     const void *window      # of it
+    PyObject *concealer     # Concealer of it, NULL where it needs to know nothing
     int64_t position        # samples handed out
     # Since the books were up to date
     bint open
@@ -125,6 +127,7 @@ cdef inline void fetch_steady(const Steady *steady) noexcept nogil:
     PREFETCH(steady.detector)
     PREFETCH(<const uint8_t *>steady.detector + CACHE_LINE)
     PREFETCH(steady.window)
+    PREFETCH(<const uint8_t *>steady.concealer + CACHE_LINE)
 
 
 cdef inline bint is_held(Steady *steady, double now) noexcept nogil:
@@ -143,6 +146,8 @@ cdef inline void take_steady(Steady *steady, int16_t *out) noexcept nogil:
     cdef Py_ssize_t n = steady.n_octets
     cdef int64_t squares = ulaw_measured(payload, out, n) if steady.ulaw else alaw_measured(payload, out, n)
     push_measured(<SilenceDetector>steady.detector, out, n, squares)
+    if steady.concealer != NULL:
+        note_block(<Concealer>steady.concealer, squares)
     steady.out += 1
     steady.position += n
     steady.n_taken += 1

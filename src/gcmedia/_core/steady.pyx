@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int16_t, int64_t, uint32_t
 
-from gcmedia._core.conceal cimport remember
+from gcmedia._core.conceal cimport HISTORY_BLOCKS, SILENCE, Concealer
 from gcmedia._core.jitter cimport (
     MIN_EXPECTED, N_INTERVALS, N_LOSS_BLOCKS, JitterBuffer, Slot, payload_of, slot_of,
 )
@@ -22,6 +22,12 @@ cdef double MAX_TIMESTAMP = <double>(<int64_t>1 << 52)      # ticks; up to here 
 cdef bint can_be_steady(JitterBuffer jitter, Processor processor) noexcept nogil:
     return (jitter.by_depth and processor.plain and processor.n_channels == 1 and processor.block_octets == 1
             and processor.frame_samples <= MAX_SAMPLES)
+
+
+cdef bint _may_forget(Concealer concealer, int n) noexcept nogil:
+    """Whether frames of this length are blocks of its history, so that the last of them say it all."""
+    return concealer._code == SILENCE or (n == concealer._block and not concealer._block_samples
+                                          and not concealer._filled)
 
 
 cdef bint _is_plain(JitterBuffer jitter, int64_t place, int n_octets) noexcept nogil:
@@ -74,7 +80,8 @@ cdef void begin_steady(Steady *steady, JitterBuffer jitter, Timeline *line, Proc
         return
     if (jitter.fresh or jitter.restarting or jitter.given_up or jitter.overrun_samples or not jitter.has_transit
             or jitter.validator.has_suspect or not jitter.validator.started
-            or not takes_whole(processor) or processor.concealing):
+            or not takes_whole(processor) or processor.concealing
+            or not _may_forget((<Channel>processor.channel_at[0]).concealer, n)):
         return
     for i in range(waiting):
         if not _is_plain(jitter, jitter.next + i, n):
@@ -122,6 +129,9 @@ cdef void begin_steady(Steady *steady, JitterBuffer jitter, Timeline *line, Proc
     steady.ulaw = processor.code == PCMU
     steady.detector = <PyObject *>(<Channel>processor.channel_at[0]).silence
     steady.window = (<SilenceDetector>steady.detector)._window
+    steady.concealer = <PyObject *>(<Channel>processor.channel_at[0]).concealer
+    if (<Concealer>steady.concealer)._code == SILENCE:
+        steady.concealer = NULL
     steady.position = processor.n_out
     steady.n_pushed = steady.n_taken = 0
     steady.open = True
@@ -169,7 +179,6 @@ cdef void _enter_packets(Steady *steady, JitterBuffer jitter, Timeline *line) no
 
 cdef void _enter_frames(Steady *steady, JitterBuffer jitter, Processor processor) noexcept nogil:
     """What the frames that were handed out have changed."""
-    cdef int16_t[MAX_SAMPLES] pcm
     cdef int64_t n = steady.n_taken, place
     for place in range(jitter.read, steady.out):
         if jitter.slots[place & steady.mask].place == place:
@@ -178,9 +187,19 @@ cdef void _enter_frames(Steady *steady, JitterBuffer jitter, Processor processor
     jitter.read += n
     processor.n_in += n * steady.n_octets
     processor.n_out += n * steady.n_octets
-    # The last frame is all that the concealer keeps of them.
-    processor._decode_channel(payload_of(jitter, steady.out - 1), pcm, steady.n_octets, 0)
-    remember((<Channel>processor.channel_at[0]).concealer, pcm, steady.n_octets)
+    if steady.concealer != NULL:
+        _enter_history(steady, jitter, processor, <Concealer>steady.concealer)
+
+
+cdef void _enter_history(Steady *steady, JitterBuffer jitter, Processor processor, Concealer concealer) noexcept nogil:
+    """The last frames are all that the concealer keeps of them; how loud each was, it knows already."""
+    cdef int64_t n_last = min(steady.n_taken, <int64_t>HISTORY_BLOCKS), place
+    cdef int n = steady.n_octets
+    concealer._heard += steady.n_taken * n
+    concealer._at = <int>((concealer._at + (steady.n_taken - n_last) * n) % concealer._capacity)
+    for place in range(steady.out - n_last, steady.out):
+        processor._decode_channel(payload_of(jitter, place), concealer._history + concealer._at, n, 0)
+        concealer._at = (concealer._at + n) % concealer._capacity
 
 
 cdef void bring_up_to_date(Steady *steady, JitterBuffer jitter, Timeline *line, Processor processor) noexcept nogil:
