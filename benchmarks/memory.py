@@ -125,7 +125,7 @@ def misses(valgrind: str, name: str, turns: int) -> int:
 
 
 def lines_touched(valgrind: str, name: str) -> float:
-    """KiB touched by a packet, in cache lines: a long run less a short one, in both of which streams have become steady."""
+    """KiB touched by a packet, in cache lines: a long run less a short one; streams are steady in both."""
     few, many = 60, 64
     packets = (many - few) * IN_TURNS
     return (misses(valgrind, name, many) - misses(valgrind, name, few)) * LINE / 1024 / packets
