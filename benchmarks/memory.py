@@ -107,7 +107,7 @@ def take_turns(name: str, turns: int) -> None:
     """Push so many packets into each of some receivers."""
     import gcmedia
 
-    packets = workloads.in_order(20)
+    packets = workloads.in_order(turns)
     receivers = [gcmedia.Receiver(**settings_of(name)) for _ in range(IN_TURNS)]
     for place in range(turns):
         step(receivers, packets[place], 0.02 * place)
@@ -125,8 +125,8 @@ def misses(valgrind: str, name: str, turns: int) -> int:
 
 
 def lines_touched(valgrind: str, name: str) -> float:
-    """KiB touched by a packet, in cache lines: the difference of a long and a short run, buffers full in both."""
-    few, many = 10, 14
+    """KiB touched by a packet, in cache lines: a long run less a short one; streams are steady in both."""
+    few, many = 60, 64
     packets = (many - few) * IN_TURNS
     return (misses(valgrind, name, many) - misses(valgrind, name, few)) * LINE / 1024 / packets
 

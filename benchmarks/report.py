@@ -282,7 +282,7 @@ def write(results: list[dict[str, Any]], counted: dict[str, Any], held: dict[str
     lines += ["## Reach", "", *table(["path", "asked", "found", ""], goals)]
     lines += [
         "By the fastest rounds, ours and theirs: a machine that is shared runs at several speeds, which medians mix.",
-        "[README.md](README.md) tells of the rows that fall short.",
+        "[README.md](README.md) tells what the time is spent on.",
         "",
     ]
     for group, rows in groups.items():

@@ -1,7 +1,7 @@
 """Run every benchmark, instruction counts, memory and traces, and write RESULTS.md with a plot of each comparison.
 
 python benchmarks/run.py              all of it
-python benchmarks/run.py --resume     the same, but for the parts that an earlier run at this commit has kept
+python benchmarks/run.py --resume     the same, but for parts that an earlier run of the same core has kept
 python benchmarks/run.py -k level     some, shown and not written; arguments go to pytest
 
 Each file is measured in a process of its own, and kept in out/bench/.  ``--wrap="nice -n -10 taskset -c 1"`` puts words
@@ -42,11 +42,11 @@ def benchmark(arguments: list[str], quiet: bool = False) -> list[dict[str, Any]]
 
 
 def part(name: str, resume: bool, wrap: list[str]) -> Any:
-    """One part of the whole, in a process of its own; with ``resume`` as it was kept, when that is of this commit."""
+    """One part of the whole, in a process of its own; with ``resume`` as kept, if core and benchmarks are the same."""
     import report
 
     kept = PARTS / f"{name}.json"
-    commit = report.told_by(["git", "rev-parse", "HEAD"])
+    commit = report.told_by(["git", "log", "-1", "--format=%H", "--", "../src", "*.py"])  # documents change no time
     if resume and kept.exists():
         found = json.loads(kept.read_text())
         if found["commit"] == commit:
