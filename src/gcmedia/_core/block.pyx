@@ -128,7 +128,6 @@ cdef class Block:
 cdef Block new_block(Processor processor, int64_t n_frames, int64_t n_samples):
     """Room for so many frames from where the processor stands."""
     cdef Block block = Block.__new__(Block)
-    cdef int i
     block.position = processor.n_out
     block.n_samples = <int>n_samples
     block.n_channels = processor.n_channels
@@ -136,12 +135,12 @@ cdef Block new_block(Processor processor, int64_t n_frames, int64_t n_samples):
     block.sample_rate = processor.sample_rate
     block.notes = PyBytes_FromStringAndSize(NULL, n_frames * processor.n_channels * sizeof(FrameNote))
     block.raw_octets = [
-        PyBytes_FromStringAndSize(NULL, n_samples * sizeof(int16_t)) for i in range(processor.n_channels)
+        PyBytes_FromStringAndSize(NULL, n_samples * sizeof(int16_t)) for _ in range(processor.n_channels)
     ]
     block.pcm_octets = block.raw_octets
     if not processor.plain:
         block.pcm_octets = [
-            PyBytes_FromStringAndSize(NULL, n_samples * sizeof(int16_t)) for i in range(processor.n_channels)
+            PyBytes_FromStringAndSize(NULL, n_samples * sizeof(int16_t)) for _ in range(processor.n_channels)
         ]
     return block
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..dialects.audiohook import Identity, Keys, Nonces, SignatureConfig, SignatureVerifier, UpgradeRequest
 from ..dialects.audiohook.keys import KeySource, lookup
 from ..errors import SignatureRefused
 from ..transport.accept import Accept, Reject, Verdict
 from ..transport.accept import UpgradeRequest as Incoming
+from .host import Host
 from .session import HookSession, RefusedSession
-
-if TYPE_CHECKING:
-    from .server import AudioHookServer
 
 __all__ = ["Admission"]
 
@@ -25,7 +23,7 @@ class Admission:
     """Decides about upgrade requests; `sessions_of` counts the sessions of each API key."""
 
     def __init__(
-        self, server: AudioHookServer, keys: Keys | KeySource, signatures: SignatureConfig, nonces: Nonces | None
+        self, server: Host, keys: Keys | KeySource, signatures: SignatureConfig, nonces: Nonces | None
     ) -> None:
         self._server = server
         self._keys = keys

@@ -3,29 +3,53 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .._core.block import Block
 from .._core.frame import Frame
 from .._core.stream import StreamReceiver
 from ..clock import Clock
 from ..delivery import Delivery
-from ..dialects.audiohook import Identity, Media, Open
+from ..dialects.audiohook import Identity, Media, Open, ServerMachine
 from ..dialects.audiohook.entities import Entity
 from ..fanout import Stream
 from ..record import AuditPolicy, CallFolder, Writers
 from ..types import Hole, MediaFormat, Stats
-
-if TYPE_CHECKING:
-    from .session import HookSession
 
 __all__ = ["HookCall"]
 
 SERIES_S = 5.0
 MAX_NOTICES = 1000
 SUMMED = ("concealed_samples", "silent_concealed_samples", "concealment_events", "overruns")
+
+
+class Line(Protocol):
+    """A call's way back to its client; the session is one."""
+
+    machine: ServerMachine
+
+    def send_event(self, entities: Iterable[Entity]) -> bool:
+        """Send entities."""
+
+    async def send_audio(self, payload: bytes) -> bool:
+        """Send audio."""
+
+    def clear_audio(self) -> None:
+        """Drop audio that waits."""
+
+    def wish(self, what: str) -> None:
+        """Ask for a pause or its end."""
+
+    def updated(self) -> bool:
+        """Answer an update."""
+
+    def reconnect(self, info: str) -> bool:
+        """Ask for another session."""
+
+    def disconnect(self, reason: str, *, info: str = "") -> bool:
+        """Ask to end the session."""
 
 
 def sum_of(parts: list[Stats]) -> Stats:
@@ -69,7 +93,7 @@ class HookCall(Delivery):
 
     def __init__(
         self,
-        session: HookSession,
+        session: Line,
         identity: Identity,
         offer: Open,
         media: Media | None,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..dialects.audiohook import Identity, ServerMachine, events
 from ..dialects.audiohook.entities import Entity
 from ..errors import LocalProtocolError
 from ..transport.accept import Connection
 from .call import HookCall
+from .host import Host
 from .outbox import Outbox
-
-if TYPE_CHECKING:
-    from .server import AudioHookServer
 
 __all__ = ["HookSession", "RefusedSession"]
 
@@ -43,7 +41,7 @@ class HookSession:
         "outbox",
     )
 
-    def __init__(self, server: AudioHookServer, identity: Identity, now: float) -> None:
+    def __init__(self, server: Host, identity: Identity, now: float) -> None:
         self._server = server
         self._connection: Connection | None = None
         self._closing = False
@@ -306,7 +304,7 @@ class RefusedSession:
 
     __slots__ = ("_connection", "_due", "_server", "_texts", "machine")
 
-    def __init__(self, server: AudioHookServer, now: float, delay_s: float) -> None:
+    def __init__(self, server: Host, now: float, delay_s: float) -> None:
         self._server = server
         self._connection: Connection | None = None
         self._due: float | None = now + delay_s
