@@ -1,4 +1,4 @@
-"""The examples of the pages about tokens and audits run as they stand."""
+"""The examples of the pages about tokens, audits and sound run as they stand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def browser(capsys: pytest.CaptureFixture[str], watch: Watch) -> Callable[[str],
     return answer
 
 
-@pytest.mark.parametrize("example", [*examples("auth.md"), *examples("audit.md")])
+@pytest.mark.parametrize("example", [*examples("auth.md"), *examples("audit.md"), *examples("sound.md")])
 def test_an_example_runs(
     example: str, cloud: Simulator, capsys: pytest.CaptureFixture[str], canary_watch: Watch
 ) -> None:

@@ -20,7 +20,7 @@ import gcmedia
 # import anything, because nothing below it imports it.
 LEVELS = (
     ("errors", "types"),
-    ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact"),
+    ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact", "resample"),
     ("auth", "transport", "record"),
     ("delivery", "notifications", "reconnect"),
     ("mute", "capture", "media_streams", "server"),
@@ -34,6 +34,7 @@ EXCEPTIONS = {
     ("_core", "config"): "settings are checked in one place, and the core takes them as they are",
     ("auth", "transport"): "a token is asked for over the same HTTP client as everything else",
     ("backoff", "config"): "its one setting is ReconnectConfig",
+    ("resample", "_core"): "it names the type of the frames that it is given",
     ("cli", "load"): "a command starts whatever it is named after",
     ("cli", "metrics"): "a command starts whatever it is named after",
     ("cli", "monitor"): "a command starts whatever it is named after",
@@ -66,6 +67,7 @@ HEAVY = {
     "msgspec",
     "numpy",
     "rich",
+    "soxr",
     "ssl",
     "starlette",
     "trio",

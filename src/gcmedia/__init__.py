@@ -18,6 +18,7 @@ from ._core.frame import Frame
 from ._core.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 from ._core.gate import SpectralGate
 from ._core.jitter import JitterBuffer, Packet
+from ._core.loudness import LoudnessNormalizer
 from ._core.packet import Header, LayoutDetector, parse_header
 from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, level_dbov, mean_abs, peak, rms
 from ._core.receiver import Receiver
@@ -30,6 +31,7 @@ from .config import (
     GateConfig,
     InteractiveSessionsConfig,
     JitterConfig,
+    LoudnessConfig,
     MediaStreamsConfig,
     MuteConfig,
     NotificationsConfig,
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
     from .regions import Region, resolve_region
+    from .resample import FrameResampler, ResampledFrame, Resampler
     from .server import AudioHookServer, HookCall, ServerConfig, serve
 
 #: Imported when first asked for, with the libraries that they need.
@@ -92,6 +95,7 @@ _LAZY = {
     "AudioHookServer": "server",
     "Capture": "capture",
     "Credentials": "auth",
+    "FrameResampler": "resample",
     "HookCall": "server",
     "MediaStreams": "media_streams",
     "MuteControl": "mute",
@@ -99,6 +103,8 @@ _LAZY = {
     "MuteState": "mute",
     "Notifications": "notifications",
     "Region": "regions",
+    "ResampledFrame": "resample",
+    "Resampler": "resample",
     "ServerConfig": "server",
     "SignatureConfig": "dialects.audiohook",
     "TokenProvider": "auth",
@@ -133,6 +139,7 @@ __all__ = [
     "Forbidden",
     "FormatError",
     "Frame",
+    "FrameResampler",
     "GateConfig",
     "GcmediaError",
     "HandshakeError",
@@ -145,6 +152,8 @@ __all__ = [
     "JitterConfig",
     "LayoutDetector",
     "LocalProtocolError",
+    "LoudnessConfig",
+    "LoudnessNormalizer",
     "MediaError",
     "MediaFormat",
     "MediaNotAvailable",
@@ -171,6 +180,8 @@ __all__ = [
     "ReconnectExhausted",
     "Region",
     "RemoteProtocolError",
+    "ResampledFrame",
+    "Resampler",
     "RetryExhausted",
     "SequenceStats",
     "SequenceValidator",

@@ -21,6 +21,9 @@ from gcmedia._core.pcm cimport (
 
 from gcmedia.errors import FormatError
 
+cdef enum:
+    MAX_AHEAD = 960                     # samples: 20 ms at 48 kHz
+
 cdef tuple ENCODINGS = ("PCMU", "PCMA", "L16", "L16LE")
 
 
@@ -127,7 +130,7 @@ cdef class Processor:
     frame_ms : int
         Length of the frames.
     conceal : str
-        ``"repeat"`` or ``"silence"``.
+        ``"pitch"``, ``"repeat"`` or ``"silence"``.
     silence, gate, compressor : configuration or None
         None is the default for ``silence`` and off for the others.
 
@@ -140,7 +143,7 @@ cdef class Processor:
     """
 
     def __cinit__(self, str encoding="PCMU", int sample_rate=8000, int n_channels=1, *, int frame_ms=20,
-                  str conceal="repeat", silence=None, gate=None, compressor=None):
+                  str conceal="pitch", silence=None, gate=None, compressor=None):
         if encoding not in ENCODINGS:
             raise FormatError(f"encoding is {encoding!r}, not one of {', '.join(ENCODINGS)}")
         if not 8000 <= sample_rate <= 48000 or sample_rate % 1000:
@@ -209,11 +212,20 @@ cdef class Processor:
         for i in range(self.n_channels):
             pcm = (<Channel>self.channel_at[i]).raw_end()
             self._decode_channel(octets, pcm, n_samples, i)
-            remember((<Channel>self.channel_at[i]).concealer, pcm, n_samples)
+            remember((<Channel>self.channel_at[i]).concealer, pcm, n_samples, -1)
             (<Channel>self.channel_at[i])._append(n_samples, False)
         self.concealing = False
         self._taken(n_samples)
         return 0
+
+    cdef void look_ahead(self, int64_t n_left, const uint8_t *octets, Py_ssize_t n_samples) noexcept nogil:
+        """Let the concealers know what follows the hole of ``n_left`` samples that is about to be filled."""
+        cdef int16_t[MAX_AHEAD] pcm
+        cdef int i
+        n_samples = min(n_samples, <Py_ssize_t>MAX_AHEAD)
+        for i in range(self.n_channels):
+            self._decode_channel(octets, pcm, n_samples, i)
+            (<Channel>self.channel_at[i]).concealer.look_ahead(n_left, pcm, n_samples)
 
     cdef int fill(self, Py_ssize_t n_samples, bint conceal) noexcept nogil:
         """Take so many samples that were not received: concealed, or plain silence."""

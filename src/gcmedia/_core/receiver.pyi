@@ -50,7 +50,7 @@ class Receiver:
         packet_ms: int = 20,
         max_packet_ms: int = 200,
         timestamp_rate: float = 1000.0,
-        conceal: str = "repeat",
+        conceal: str = "pitch",
         max_hole_s: float = 3600.0,
         max_ready_s: float = 60.0,
     ) -> Self: ...

@@ -31,6 +31,11 @@ cdef enum:
     WORTH_RELEASING = 8         # packets from which on giving the GIL away and taking it back is worth its time
 
 
+cdef inline bint _is_concealed(uint8_t cause) noexcept nogil:
+    """Whether a hole of such a cause is filled with more than silence."""
+    return cause != CAUSE_PAUSED and cause != CAUSE_IDLE
+
+
 @cython.final
 @cython.freelist(8)
 @cython.no_gc
@@ -79,7 +84,7 @@ cdef class Receiver:
     timestamp_rate : float
         Ticks of the media timestamps per second.
     conceal : str
-        ``"repeat"`` or ``"silence"``: what fills the place of a packet that never came.
+        ``"pitch"``, ``"repeat"`` or ``"silence"``: what fills the place of a packet that never came; see `Concealer`.
     max_hole_s : float
         Longest hole that a timestamp can open; a longer jump is counted and ignored.
     max_ready_s : float
@@ -100,7 +105,7 @@ cdef class Receiver:
 
     def __cinit__(self, str encoding="PCMU", int sample_rate=8000, str layout="padded16", gate=None, *,
                   compressor=None, silence=None, jitter=None, int n_channels=1, int packet_ms=20,
-                  int max_packet_ms=200, double timestamp_rate=1000.0, str conceal="repeat",
+                  int max_packet_ms=200, double timestamp_rate=1000.0, str conceal="pitch",
                   double max_hole_s=3600.0, double max_ready_s=60.0):
         if not 1 <= packet_ms <= max_packet_ms <= 1000:
             raise ValueError(f"packet_ms is {packet_ms} and max_packet_ms {max_packet_ms}, not 1 <= both <= 1000")
@@ -642,7 +647,7 @@ cdef class Receiver:
         while True:
             if self.hole_left:
                 n = <Py_ssize_t>min(self.hole_left, <int64_t>self.processor.frame_samples)
-                if self.processor.fill(n, self.hole_cause != CAUSE_PAUSED and self.hole_cause != CAUSE_IDLE) < 0:
+                if self.processor.fill(n, _is_concealed(self.hole_cause)) < 0:
                     return -1
                 self.hole_left -= n
                 return 1
@@ -661,6 +666,10 @@ cdef class Receiver:
                     self.hole_left = slot.hole_samples
                     self.hole_cause = slot.hole_cause
                     slot.hole_samples = 0
+                    if _is_concealed(self.hole_cause) and not slot.flags & SLOT_DISCARD:
+                        self.processor.look_ahead(
+                            self.hole_left, payload_of(self.jitter, self.jitter.read), slot.n_samples
+                        )
                     continue
                 if slot.flags & SLOT_DISCARD:
                     if self.processor.fill(slot.n_samples, False) < 0:
