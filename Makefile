@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-all test-baseline check-kernels check-neon bench bench-gate compressor concealment fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
+.PHONY: help build demo test test-all test-baseline check-kernels check-neon bench bench-gate compressor concealment quality fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,14 @@ concealment: build $(VENV)/.peers ## PESQ of repaired speech, into benchmarks/CO
 
 compressor: build $(VENV)/.peers ## the compressor beside headless Chromium's, into benchmarks/COMPRESSOR.md
 	$(RUN) benchmarks/compressor.py --write
+
+# Judges and a peer that the other benchmarks do not take; espeak-ng, ffmpeg and asterisk-core-sounds-en-wav are Debian's.
+$(VENV)/.judges: $(VENV)/.peers
+	@$(RUN) -m pip install -qq "pesq>=0.0.4" "pystoi>=0.4" "scipy>=1.11" "noisereduce>=3"
+	@touch $@
+
+quality: build $(VENV)/.judges ## judge the noise gate and its peers, write benchmarks/QUALITY.md; QUALITY_ARGS=--short to show some
+	$(RUN) benchmarks/quality/run.py $(QUALITY_ARGS)
 
 fuzz: build ## push malformed packets and messages for FUZZ_SECONDS (60) each; findings go to out/fuzz/
 	@$(RUN) -m pip install -qq --only-binary=:all: "atheris>=3" 2>/dev/null || echo "atheris is absent: plain mutation instead"

@@ -80,21 +80,28 @@ if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
     from .dialects.audiohook import AudioHookClientConfig, AudioHookConfig, SignatureConfig
+    from .live import LiveCalls
     from .media_streams import MediaStreams, capture_streams
+    from .monitor import MonitorConfig, serve_monitor
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
     from .regions import Region, resolve_region
     from .resample import FrameResampler, ResampledFrame, Resampler
+    from .server import AudioHookServer, HookCall, ServerConfig, serve
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "AudioControl": "mute",
     "AudioHookClientConfig": "dialects.audiohook",
     "AudioHookConfig": "dialects.audiohook",
+    "AudioHookServer": "server",
     "Capture": "capture",
     "Credentials": "auth",
     "FrameResampler": "resample",
+    "HookCall": "server",
+    "LiveCalls": "live",
     "MediaStreams": "media_streams",
+    "MonitorConfig": "monitor",
     "MuteControl": "mute",
     "MuteResult": "mute",
     "MuteState": "mute",
@@ -102,12 +109,15 @@ _LAZY = {
     "Region": "regions",
     "ResampledFrame": "resample",
     "Resampler": "resample",
+    "ServerConfig": "server",
     "SignatureConfig": "dialects.audiohook",
     "TokenProvider": "auth",
     "capture": "capture",
     "capture_streams": "media_streams",
     "open_mute": "mute",
     "resolve_region": "regions",
+    "serve": "server",
+    "serve_monitor": "monitor",
 }
 
 __version__ = "0.1.0"
@@ -118,6 +128,7 @@ __all__ = [
     "AudioControl",
     "AudioHookClientConfig",
     "AudioHookConfig",
+    "AudioHookServer",
     "AuthError",
     "CallEnded",
     "Capture",
@@ -139,11 +150,13 @@ __all__ = [
     "HandshakeError",
     "Header",
     "Hole",
+    "HookCall",
     "InteractiveSessionsConfig",
     "InvalidAudioStateError",
     "JitterBuffer",
     "JitterConfig",
     "LayoutDetector",
+    "LiveCalls",
     "LocalProtocolError",
     "LoudnessConfig",
     "LoudnessNormalizer",
@@ -153,6 +166,7 @@ __all__ = [
     "MediaStreams",
     "MediaStreamsConfig",
     "MissingCredentials",
+    "MonitorConfig",
     "MuteConfig",
     "MuteControl",
     "MuteError",
@@ -178,6 +192,7 @@ __all__ = [
     "RetryExhausted",
     "SequenceStats",
     "SequenceValidator",
+    "ServerConfig",
     "SignatureConfig",
     "SignatureRefused",
     "SilenceConfig",
@@ -211,6 +226,8 @@ __all__ = [
     "peak",
     "resolve_region",
     "rms",
+    "serve",
+    "serve_monitor",
     "ulaw_decode",
     "ulaw_encode",
 ]

@@ -44,15 +44,18 @@ class GateConfig:
         whose own amplitude is under the floor, as the tutorials do.
     floor_db : float
         dB relative to full scale, -60 to 0, of a sample's magnitude or of a sine centred in a bin.  Samples over it
-        are left alone.  Bins over it hold no noise, unless the sound has gone on without a pause for more than a
-        second over 100 Hz to either side too; so a steady tone far over the floor passes, however long.
+        are left alone.  Of the first sound of a stream, what is under it is taken for noise.  Later noise may be
+        louder, if it lasts, but by no more than 20 dB: a tone that is 15 dB over that passes, however long.
     reduction_db : float
-        How far noise is turned down, 0 to 60 dB.
+        How far noise is turned down at most, 0 to 60 dB; 0 leaves everything as it is.
+    low_delay : bool
+        A delay of 10 ms instead of 20, at a lower quality and twice the cost.  Spectral only.
     """
 
     kind: str = "spectral"
     floor_db: float = -45.0
     reduction_db: float = 20.0
+    low_delay: bool = False
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, ("spectral", "sample"))

@@ -24,6 +24,7 @@ from ._core.receiver import Receiver
 from .clock import Clock
 from .errors import ConfigError, StateError
 from .fanout import Fanout, Stream
+from .live import LiveCall, LiveCalls
 from .record import AuditPolicy, CallFolder
 from .types import MediaFormat, Stats, Transcript
 
@@ -88,6 +89,8 @@ class Delivery:
     """
 
     _logger = logging.getLogger("gcmedia.delivery")
+    _keep_files_open = True
+    _source = ""
 
     def __init__(
         self,
@@ -104,6 +107,7 @@ class Delivery:
         metrics_period_s: float,
         on_event: Callable[[dict[str, Any]], object] | None,
         clock: Clock,
+        live: LiveCalls | None = None,
     ) -> None:
         self.conversation_id = conversation_id
         self.state = "new"
@@ -122,6 +126,8 @@ class Delivery:
         self._metrics_period_s = metrics_period_s
         self._on_event = on_event
         self._clock = clock
+        self._live = live
+        self._shown: LiveCall | None = None
         self._format: MediaFormat | None = None
         self._receiver: Receiver | None = None
         self._folder: CallFolder | None = None
@@ -137,24 +143,47 @@ class Delivery:
 
     def _begin(self, format: MediaFormat, **receiver: Any) -> Receiver:
         """Make the receiver, with further settings of its own, and the recording."""
-        if self._folder_path is not None:
-            self._folder = CallFolder(
-                self._folder_path,
-                format,
-                conversation_id=self.conversation_id,
-                clean=self._processing["gate"] is not None or self._processing["compressor"] is not None,
-                region=self._region_name,
-                clock=self._clock.wall,
-                overwrite=self._overwrite,
-                audit_policy=self._audit_policy,
-            )
+        self._record(format)
         self._receiver = Receiver(
             format.encoding, format.sample_rate, n_channels=len(format.channels), **receiver, **self._processing
         )
         if self._paused == "drop":
             self._receiver.pause()
         self._format = format
+        self._show(self._receiver, format.channels, format.sample_rate)
         return self._receiver
+
+    def _record(self, format: MediaFormat) -> None:
+        """Begin the recording, where there is to be one."""
+        if self._folder_path is not None:
+            self._folder = self._new_folder(self._folder_path, format)
+
+    def _new_folder(self, path: Path, format: MediaFormat) -> CallFolder:
+        return CallFolder(
+            path,
+            format,
+            conversation_id=self.conversation_id,
+            clean=self._processing["gate"] is not None or self._processing["compressor"] is not None,
+            region=self._region_name,
+            clock=self._clock.wall,
+            overwrite=self._overwrite,
+            audit_policy=self._audit_policy,
+            keep_open=self._keep_files_open,
+        )
+
+    def _show(self, receiver: Receiver | JitterBuffer, channels: tuple[str, ...], sample_rate: int) -> None:
+        """Let monitor and metrics see the call."""
+        if self._live is not None:
+            self._shown = self._live.announce(
+                self.conversation_id,
+                receiver=receiver,
+                channels=channels,
+                sample_rate=sample_rate,
+                source=self._source,
+                call=self,
+            )
+            for event in self.events:
+                self._shown.events.append(event)
 
     def _say(self, said: Said) -> None:
         """Take something said."""
@@ -200,6 +229,8 @@ class Delivery:
         """What goes with the frames that were due."""
         receiver, folder = self._receiver, self._folder
         assert receiver is not None
+        if self._shown is not None:
+            self._shown.serve_requests()
         self._tell_holes()
         self._place_transcripts()
         if folder is not None and receiver.position >= self._next_sample:
@@ -211,6 +242,8 @@ class Delivery:
         for hole in self._receiver.holes():
             if self._folder is not None:
                 self._folder.hole(hole)
+            if self._shown is not None:
+                self._shown.holes.append(hole)
 
     def _series(self, receiver: Receiver) -> dict[str, Any]:
         stats = receiver.stats()
@@ -242,6 +275,8 @@ class Delivery:
             )
             if self._folder is not None:
                 self._folder.transcript(transcript)
+            if self._shown is not None:
+                self._shown.transcripts.append(transcript)
             insort(self._unplayed, transcript, key=lambda t: t.position)
         n = 0
         while n < len(self._unplayed) and (
@@ -317,6 +352,14 @@ class Delivery:
         if self.state == "paused":
             self.state = "live"
         self._event("resumed", mode=mode)
+
+    def note(self, kind: str, **details: Any) -> None:
+        """Put an event of your own on the timeline and into the audit trail: a mute, confirmed by whom.
+
+        Details are numbers, flags and short words; those that could carry a secret, audio or a person are left out.
+        """
+        if not self._done.is_set():
+            self._event(kind, **details)
 
     # What is known
 
@@ -399,6 +442,9 @@ class Delivery:
                 self._hand_on(frame, now)
             self._handed_on()
         metrics = self.metrics()
+        if self._shown is not None:
+            self._shown.serve_requests()
+            self._shown.qa.append(metrics)
         self._logger.info("[QA Metrics] %s", json.dumps(metrics))
         if self._folder is not None:
             self._folder.metrics(metrics)
@@ -408,8 +454,8 @@ class Delivery:
         self.state = state
         self._event(event or state, **details)
 
-    def _event(self, kind: str, **details: Any) -> None:
-        position = self.position
+    def _event(self, kind: str, *, at: int | None = None, **details: Any) -> None:
+        position = self.position if at is None else at
         self._logger.info("%s: %s at sample %d %s", self.conversation_id, kind, position, details or "")
         if self._folder is not None:
             try:
@@ -418,18 +464,24 @@ class Delivery:
                 self._folder.event(kind, position)
         event = {"kind": kind, "position": position, **details}
         self.events.append(event)
+        if self._shown is not None:
+            self._shown.events.append(event)
         if self._on_event is not None:
             try:
                 self._on_event(event)
             except Exception:
                 self._logger.exception("on_event raised for %s; the call goes on", kind)
 
+    async def _deliver_rest(self) -> None:
+        """No more will come: hand on what the receiver still holds."""
+        if self._receiver is not None:
+            self._receiver.flush(self._end_timestamp)
+            await self._deliver(self._clock.now())
+
     async def _finish(self, failure: Exception | None, cause: str) -> None:
         """Hand out and record all that has come, whatever ended the stream; ``cause`` says what, if nothing failed."""
         try:
-            if self._receiver is not None:
-                self._receiver.flush(self._end_timestamp)
-                await self._deliver(self._clock.now())
+            await self._deliver_rest()
         except Exception as error:
             failure = failure or error
         try:
@@ -446,7 +498,17 @@ class Delivery:
             failure = failure or error
         finally:  # whatever happened: nobody is left waiting
             self._failure = failure
+            self._hide(failure)
             self._frames.finish(failure)
             self._fanout.finish(failure)
             self.transcripts.finish()
             self._done.set()
+
+    def _hide(self, failure: Exception | None) -> None:
+        """The call is over for monitor and metrics too."""
+        reason = "" if failure is None else type(failure).__name__
+        if self._shown is not None and self._live is not None:
+            self._shown.serve_requests()
+            self._live.leave(self._shown, failed=failure is not None, reason=reason)
+        elif self._live is not None and failure is not None:
+            self._live.fail(reason)

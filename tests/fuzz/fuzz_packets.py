@@ -8,7 +8,8 @@ installed, by plain mutation otherwise or with ``--plain``; what is found goes t
 program that ran is in ``out/fuzz/running``.  With FINDING files it runs those.
 
 Held after every program: nothing is raised but what is documented; every packet is counted once; frames follow one
-another without a step and make up the timeline; a batch gives what its packets give one by one.
+another without a step and make up the timeline; a batch gives what its packets give one by one, and both what a
+receiver gives whose books are looked into after every packet.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Octets:
 
 
 class Run:
-    """One receiver, and a twin that gets in batches what it gets one by one."""
+    """One receiver; a twin that gets in batches what it gets one by one; one that is asked after every packet."""
 
     def __init__(self, program: Octets) -> None:
         one, two = program.unsigned(1), program.unsigned(1)
@@ -89,28 +90,30 @@ class Run:
             "max_hole_s": (1.0, 0.0)[two >> 6 & 1],
         }
         self.program = program
-        self.receiver, self.twin = gcmedia.Receiver(**settings), gcmedia.Receiver(**settings)
+        self.receiver, self.twin, self.asked = self.all = [gcmedia.Receiver(**settings) for _ in range(3)]
         self.batch: list[bytes] = []
         self.packed = settings["layout"] == "packed12" or bool(two >> 7)
         self.number = self.timestamp = 0
         self.now = 0.0
-        self.sums = [0, 0]
-        self.ends = [[0] * self.receiver.n_channels, [0] * self.receiver.n_channels]
-        self.failed = [0, 0]
+        self.sums = [0, 0, 0]
+        self.ends = [[0] * self.receiver.n_channels for _ in self.all]
+        self.failed = [0, 0, 0]
         self.flushed = False
 
     # What a program can say
 
     def push(self, packet: bytes) -> None:
         self.batch.append(packet)
-        try:
-            ready = self.receiver.push(packet, self.now)
-        except gcmedia.FormatError:
-            self.failed[0] += 1
-        except gcmedia.StateError:
-            assert self.flushed
-        else:
-            assert ready >= 0
+        for place in (0, 2):
+            try:
+                ready = self.all[place].push(packet, self.now)
+            except gcmedia.FormatError:
+                self.failed[place] += 1
+            except gcmedia.StateError:
+                assert self.flushed
+            else:
+                assert ready >= 0
+        self.asked.stats()
 
     def push_next(self) -> None:
         """A packet as a sender would make it, with a step of the sequence that may be 0 or backwards."""
@@ -138,7 +141,7 @@ class Run:
         number, timestamp = self.program.unsigned(4), self.program.signed(8)
         payload = self.program.take(self.program.unsigned(1))
         self.settle()
-        for receiver in (self.receiver, self.twin):
+        for receiver in self.all:
             try:
                 receiver.push_media(number, timestamp, payload, self.now)
             except gcmedia.StateError:
@@ -157,7 +160,7 @@ class Run:
 
     def take(self) -> None:
         self.settle()
-        for place, receiver in enumerate((self.receiver, self.twin)):
+        for place, receiver in enumerate(self.all):
             for frame in receiver.frames(self.now):
                 self.see(place, frame)
 
@@ -165,11 +168,12 @@ class Run:
         """Whatever can be asked, is."""
         self.settle()
         holes = self.receiver.holes()
-        assert holes == (other := self.twin.holes()), f"a batch has holes of its own: {holes} and {other}"
+        for receiver in self.all[1:]:
+            assert holes == (other := receiver.holes()), f"not the same holes: {holes} and {other}"
         assert all(hole.n_samples > 0 and hole.cause for hole in holes)
         asked = self.program.signed(8)
         place = self.receiver.position_at(asked)
-        assert place == self.twin.position_at(asked), asked
+        assert place == self.twin.position_at(asked) == self.asked.position_at(asked), asked
         assert place is None or place >= 0, f"position_at({asked}) is {place}"
         self.account()
 
@@ -177,7 +181,7 @@ class Run:
         """Pause, resume, reconnect, refuse; or flush."""
         self.settle()
         kind = self.program.unsigned(1)
-        for receiver in (self.receiver, self.twin):
+        for receiver in self.all:
             if kind & 7 == 0:
                 receiver.pause()
             elif kind & 7 == 1:
@@ -233,7 +237,8 @@ class Run:
 
     def account(self) -> gcmedia.Stats:
         stats = self.receiver.stats()
-        assert stats == self.twin.stats(), f"a batch differs: {stats} and {self.twin.stats()}"
+        for receiver in self.all[1:]:
+            assert stats == (other := receiver.stats()), f"not the same counters: {stats} and {other}"
         assert stats.packets_received == (
             stats.packets_played
             + stats.packets_late
@@ -252,7 +257,7 @@ class Run:
         if not self.flushed and self.receiver.layout == "auto":
             end = None
         self.flushed = True
-        for receiver in (self.receiver, self.twin):
+        for receiver in self.all:
             receiver.flush(end)
 
     def finish(self) -> gcmedia.Stats:
@@ -261,8 +266,8 @@ class Run:
         self.take()
         stats = self.account()
         assert stats.packets_buffered == 0, stats
-        assert self.sums[0] == self.sums[1], "a batch sounds as its packets do"
-        assert self.failed[0] == self.failed[1]
+        assert len(set(self.sums)) == 1, "a batch sounds as its packets do"
+        assert len(set(self.failed)) == 1
         for ends in self.ends:
             assert ends == [stats.total_samples] * self.receiver.n_channels, (ends, stats.total_samples)
         assert self.receiver.position == stats.total_samples
@@ -327,6 +332,7 @@ def seeds() -> dict[str, bytes]:
         "gate_compressor": gate + (ten + lost + take) * 4,
         "short": plain + b"\x02\x03abc" + b"\x02\x10" + bytes(16) + ten + b"\x03\xff\xff" + b"\x02\x00" + ten + take,
         "media": plain + b"".join(b"\x04" + bytes([n]) + bytes(11) + b"\x04abcd" for n in range(8)) + take,
+        "steady": plain + (one + take) * 90 + lost + (one + take) * 60 + twice + (b"\x01\x05" + take) * 20 + late,
         "flush_early": plain + ten + b"\x0a\xfc" + ten + take,
     }
 
@@ -394,7 +400,7 @@ def by_atheris(atheris: Any, seconds: int) -> None:
     observe = atheris.instrument_func(scope["observe"])
     grown = OUT / "corpus"
     grown.mkdir(exist_ok=True)
-    arguments = [f"-max_total_time={seconds}", f"-artifact_prefix={OUT}/", f"-max_len={MAX_OCTETS}", "-timeout=10"]
+    arguments = [f"-max_total_time={seconds}", f"-artifact_prefix={OUT}/", f"-max_len={MAX_OCTETS}", "-timeout=100"]
     atheris.Setup(
         [sys.argv[0], *arguments, "-print_final_stats=1", str(grown), str(CORPUS)],
         lambda octets: observe(features(run(octets))) and None,

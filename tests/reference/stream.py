@@ -289,7 +289,8 @@ class ModelBuffer:
             return kind
 
         extended = judged.accepted[-1][1]
-        if kind == "reset" and self.fresh and self.newest == self.next and self.next in self.waiting:
+        only = self.fresh and self.newest == self.next and self.next in self.waiting and not self.validator.late
+        if kind == "reset" and only:
             # One packet and nothing released: it was nonsense, and the stream begins here.
             del self.waiting[self.next]
             self.newest = self.next - 1 if self.next else None

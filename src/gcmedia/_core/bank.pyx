@@ -14,7 +14,8 @@ from libc.string cimport memset
 from gcmedia._core.buffer cimport (
     borrow_integers, borrow_integers_out, borrow_octets, borrow_samples_into, check_offsets, integer_at, view_nothing,
 )
-from gcmedia._core.receiver cimport PREFETCH, Receiver
+from gcmedia._core.receiver cimport Receiver
+from gcmedia._core.steady cimport PREFETCH
 
 from gcmedia._core.receiver import Receiver as _Receiver
 from gcmedia.errors import ConfigError, StateError

@@ -3,6 +3,36 @@
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
 cdef extern from "kernels/kernels.h":
+    enum:
+        GATE_HIDDEN     # floats
+    ctypedef struct FourierPlan:
+        int size, half, n_columns, n_stages
+        int[16] radices
+        float scale
+        const float *stage_twiddles
+        const float *lane_twiddles
+        const float *parting
+    ctypedef struct GateFraming:
+        FourierPlan fourier
+        int hop, overlap, n_bins
+        const float *analysis
+        const float *synthesis
+    ctypedef struct GateLevels:
+        float warm_power, most_power, passed, least_gain
+    ctypedef struct GateState:
+        int position, n_warm
+        float *even
+        float *odd
+        float *even_tail
+        float *odd_tail
+        float *even_ready
+        float *odd_ready
+        float *noise
+        float *inverse
+        float *smoothed
+        float *minimum
+        float *clean
+        float *hidden
     ctypedef struct Kernels:
         const char *name
         void (*ulaw_to_int16)(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
@@ -22,6 +52,14 @@ cdef extern from "kernels/kernels.h":
         int64_t (*sum_of_squares)(const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
         int64_t (*sum_of_magnitudes)(const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
         int (*peak_magnitude)(const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
+        # Spectra take memory for 16 floats more than they have bins.
+        void (*fourier_forward)(const FourierPlan *plan, const float *x, float *re, float *im) noexcept nogil
+        void (*fourier_inverse)(const FourierPlan *plan, const float *re, const float *im, float *x) noexcept nogil
+        # Any number of samples; src and dst may be the same memory.
+        void (*gate_int16)(const GateFraming *framing, const GateLevels *levels, GateState *state,
+                           const int16_t *src, int16_t *dst, Py_ssize_t n_samples) noexcept nogil
+        void (*gate_float32)(const GateFraming *framing, const GateLevels *levels, GateState *state,
+                             const float *src, float *dst, Py_ssize_t n_samples) noexcept nogil
 
 # In force for every module; never NULL once this one is imported.
 cdef const Kernels *kernels

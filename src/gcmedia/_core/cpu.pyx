@@ -20,6 +20,18 @@ cdef extern from "kernels/level.h":
     pass
 cdef extern from "kernels/linear.h":
     pass
+cdef extern from "kernels/network.h":
+    pass
+cdef extern from "kernels/lanes_isa.h":
+    pass
+cdef extern from "kernels/lanes_end.h":
+    pass
+cdef extern from "kernels/fourier_isa.h":
+    pass
+cdef extern from "kernels/spectral_isa.h":
+    pass
+cdef extern from "kernels/spectral.h":
+    pass
 cdef extern from "kernels/table.h":
     enum:
         N_KERNEL_SETS

@@ -280,7 +280,7 @@ cdef class JitterBuffer:
             memcpy(&self.payloads[self.n_there * self.stride], payload, n_octets)
             return outcome
 
-        if outcome == RESET and self.fresh and self.newest == self.next:
+        if outcome == RESET and self.fresh and self.newest == self.next and not self.late:
             # The stream's first and only packet was nonsense: nobody has it yet, and the stream begins here.
             self.slot_at(self.next).place = -1
             self.newest = self.next - 1

@@ -8,13 +8,14 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject
 from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memchr, memcpy, memmove, memset
 
 from gcmedia._core.conceal cimport remember
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.g711 cimport (
     alaw_channel_to_int16, alaw_to_int16, ulaw_channel_to_int16, ulaw_to_int16,
 )
+from gcmedia._core.meter cimport note_concealed
 from gcmedia._core.pcm cimport (
     l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16,
 )
@@ -110,6 +111,8 @@ cdef class Channel:
     cdef void _take_into(self, int16_t *out, Py_ssize_t n_samples) noexcept nogil:
         """Judge the first samples and hand them out, cleaned where anything cleans."""
         self.silence.push_frame(self.raw + self.raw_start, n_samples)
+        if self.silence.ring != NULL and memchr(self.made_up + self.raw_start, 1, n_samples) != NULL:
+            note_concealed(self.silence.ring)
         memcpy(
             out, self.raw + self.raw_start if self.clean == NULL else self.clean + self.clean_start,
             n_samples * sizeof(int16_t),
@@ -301,6 +304,8 @@ cdef class Processor:
         frame.n_samples = n
         frame.sample_rate = self.sample_rate
         frame.silent = channel.silence.push_frame(raw, n)
+        if n_made_up and channel.silence.ring != NULL:
+            note_concealed(channel.silence.ring)
         frame.squares = channel.silence.last_squares
         frame.concealed_samples = n_made_up
         frame.raw_octets = PyBytes_FromStringAndSize(<const char *>raw, n * sizeof(int16_t))

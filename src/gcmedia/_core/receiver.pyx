@@ -2,7 +2,8 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.ref cimport PyObject
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 
 from gcmedia._core.buffer cimport (
@@ -10,9 +11,14 @@ from gcmedia._core.buffer cimport (
 )
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport CACHE_LINE, SLOT_DISCARD, Slot, finish, payload_of, release_due, slot_of, take_next
+from gcmedia._core.meter cimport Meter
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
 from gcmedia._core.processor cimport Channel, samples_in, takes_whole, whole_into
+from gcmedia._core.silence cimport SilenceDetector
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
+from gcmedia._core.steady cimport (
+    begin_steady, can_be_steady, fetch_steady, is_held, n_ready, push_steady, settle, take_steady,
+)
 from gcmedia._core.timeline cimport (
     CAUSE_IDLE, CAUSE_LOST, CAUSE_OVERRUN, CAUSE_PAUSED, CAUSE_RECONNECT, HoleRecord, add_hole, begin, end_line,
     lay, position_of, samples_between, take_hole,
@@ -28,7 +34,21 @@ cdef tuple LAYOUT_NAMES = ("padded16", "packed12", "auto")
 
 cdef enum:
     RUN = 256                   # packets of a batch that are taken at a time
+    N_HEAD_LINES = 7            # cache lines of a receiver up to the end of `steady`
+    NEARBY = 100                # turns after which the state of a stream is still in the cache
+    FAR_TURNS = 8               # how many turns ahead memory is asked for: the head of a receiver,
+    NEAR_TURNS = 4              # and what it points to
     WORTH_RELEASING = 8         # packets from which on giving the GIL away and taking it back is worth its time
+
+# Whose turn it is, where streams are pushed one packet at a time; borrowed, NULL for none.  Of thousands of streams
+# each is out of the cache when its turn comes, and waiting for its memory costs more than all the work.  They mostly
+# come in the order of their last packets, so each remembers who came after it; those some turns ahead are asked for.
+cdef PyObject *latest = NULL
+cdef uint32_t n_turns = 0
+cdef PyObject *far = NULL                   # asked for as far as its head, so many turns ahead of `latest`;
+cdef int far_lead = 0
+cdef PyObject *near = NULL                  # and as far as what its head points to
+cdef int near_lead = 0
 
 
 cdef inline bint _is_concealed(uint8_t cause) noexcept nogil:
@@ -57,6 +77,7 @@ cdef class FrameIterator:
 
 
 @cython.final
+@cython.no_gc_clear                 # as long as a receiver lives, others may look what it points to
 cdef class Receiver:
     """Turn the media packets of one stream into frames of 20 ms on an exact timeline.
 
@@ -132,10 +153,21 @@ cdef class Receiver:
         )
         self.max_ready = <int64_t>(max_ready_s * sample_rate)
         self.at_work = &self.busy
+        self.can_be_steady = can_be_steady(self.jitter, self.processor)
+        self.frame_block = self.processor.frame_block
+        self.one_by_one = n_channels > 1
         self._set_direct()
         self._note_lines()
 
     def __dealloc__(self):
+        global latest, far
+        if self.before != NULL:
+            (<Receiver>self.before).after = NULL
+        if self.after != NULL:
+            (<Receiver>self.after).before = NULL
+        if latest == <PyObject *><void *>self:
+            latest = NULL
+        far = NULL
         end_line(&self.line)
 
     cdef void _note_lines(self):
@@ -156,12 +188,18 @@ cdef class Receiver:
         self.lines[n + 2] = <const char *><void *>channel.silence
         self.lines[n + 3] = <const char *><void *>channel.silence + CACHE_LINE
 
-    cdef inline void _fetch_ahead(self) noexcept nogil:
-        """Ask for the state of this stream at once, not one piece after the other, while others have their turn."""
+    cdef inline void _fetch_head(self) noexcept nogil:
+        cdef int i
+        for i in range(N_HEAD_LINES):
+            PREFETCH(<const char *><void *>self + i * CACHE_LINE)
+
+    cdef inline void _fetch_rest(self) noexcept nogil:
+        """What the head points to."""
         cdef int64_t into, out
         cdef int i
-        for i in range(1, 6):
-            PREFETCH(<const char *><void *>self + i * CACHE_LINE)
+        if self.steady.open:
+            fetch_steady(&self.steady)
+            return
         for i in range(N_LINES):
             PREFETCH(self.lines[i])
         into = (self.jitter.newest + 1) & (self.jitter.n_there - 1)     # where the packet goes,
@@ -171,6 +209,47 @@ cdef class Receiver:
         for i in range(3):
             PREFETCH(self.jitter.payloads + out * self.jitter.stride + i * CACHE_LINE)
             PREFETCH(self.jitter.payloads + into * self.jitter.stride + i * CACHE_LINE)
+
+    cdef inline void _fetch_ahead(self) noexcept nogil:
+        """Ask for the state of this stream at once, not one piece after the other, while others have their turn."""
+        self._fetch_head()
+        self._fetch_rest()
+
+    cdef void _change_turn(self) noexcept nogil:
+        """Another stream has the turn: ask for the state of those that came after it the last time."""
+        global latest, n_turns, far, near, far_lead, near_lead
+        cdef PyObject *me = <PyObject *><void *>self
+        cdef uint32_t since = n_turns - self.turn
+        cdef PyObject *last = latest
+        latest = me
+        self.turn = n_turns
+        n_turns += 1
+        if last != NULL and (<Receiver>last).after != me:
+            if (<Receiver>last).after != NULL:
+                (<Receiver>(<Receiver>last).after).before = NULL
+            if self.before != NULL:
+                (<Receiver>self.before).after = NULL
+            (<Receiver>last).after = me
+            self.before = last
+            far = NULL
+        if since < NEARBY:
+            far = NULL
+            return
+        if far == NULL:
+            far = near = me
+            far_lead = near_lead = 1
+        far_lead -= 1
+        near_lead -= 1
+        for _ in range(2):
+            if far_lead < FAR_TURNS and (<Receiver>far).after != NULL:
+                far = (<Receiver>far).after
+                (<Receiver>far)._fetch_head()
+                far_lead += 1
+        for _ in range(2):
+            if near_lead < NEAR_TURNS and near_lead < far_lead:
+                near = (<Receiver>near).after
+                (<Receiver>near)._fetch_rest()
+                near_lead += 1
 
     # Packets in
 
@@ -189,6 +268,7 @@ cdef class Receiver:
     cdef int _take_packet(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
                           double now) noexcept nogil:
         cdef uint8_t flags = SLOT_DISCARD if self.paused else 0
+        self._settle()
         # As long as the last one, so its samples need not be counted.
         if not (0 < n_octets == self.line.last_octets
                 and take_next(self.jitter, number, timestamp, payload, n_octets, now, flags)):
@@ -197,6 +277,9 @@ cdef class Receiver:
         self._release(now)
         if self.jitter.next - self.jitter.read > self.jitter.n_slots // 4:
             return self._drain_ring()
+        if (self.can_be_steady and not self.paused and not self.reconnecting and not self.hole_left
+                and not self.tail_samples):
+            begin_steady(&self.steady, self.jitter, &self.line, self.processor, self.layout_code)
         return 0
 
     cdef bint _take_unusual(self, uint32_t number, int64_t timestamp, const uint8_t *payload, Py_ssize_t n_octets,
@@ -224,6 +307,11 @@ cdef class Receiver:
 
     cdef inline void _release(self, double now) noexcept nogil:
         """Let go what is due, and lay it on the timeline."""
+        if self.steady.open:
+            if is_held(&self.steady, now):
+                self.steady.clock = now
+                return
+            self._settle()
         release_due(self.jitter, now)
         lay(&self.line, self.jitter)
 
@@ -235,7 +323,13 @@ cdef class Receiver:
             fed = self._feed()
         return fed if fed < 0 else 0
 
-    cdef int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil:
+    cdef inline void _settle(self) noexcept nogil:
+        settle(&self.steady, self.jitter, &self.line, self.processor)
+
+    cdef inline int _push_octets(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil:
+        return 0 if push_steady(&self.steady, octets, size, now) else self._push_unsteady(octets, size, now)
+
+    cdef int _push_unsteady(self, const uint8_t *octets, Py_ssize_t size, double now) noexcept nogil:
         cdef PacketHeader header
         cdef PacketFault fault = read_header(octets, size, self.layout_code, &header)
         if fault == FAULT_NONE:
@@ -282,6 +376,12 @@ cdef class Receiver:
     cdef int _check_free(self) except -1:
         if self.at_work[0]:
             raise StateError("a batch of packets is being pushed in another thread; a receiver serves one at a time")
+        return 0
+
+    cdef int _check_settled(self) except -1:
+        """The same; and all that is behind a steady stretch is up to date."""
+        self._check_free()
+        self._settle()
         return 0
 
     cdef int _push_any(self, packet, double now) except -1:
@@ -343,6 +443,8 @@ cdef class Receiver:
             If the stream has been flushed.
         """
         if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
+            if latest != <PyObject *><void *>self:
+                self._change_turn()
             if self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now) < 0:
                 raise MemoryError()
         else:
@@ -376,9 +478,11 @@ cdef class Receiver:
         cdef Py_buffer view
         cdef Py_ssize_t n
         if PyBytes_CheckExact(packet) and self.direct and not self.at_work[0]:
+            if latest != <PyObject *><void *>self:
+                self._change_turn()
             if not view_bytearray(out, &view):
                 borrow_samples_into(out, &view, "out")
-            if view.len // 2 < self.processor.frame_block or self.processor.next_channel:
+            if view.len // 2 < self.frame_block or (self.one_by_one and self.processor.next_channel):
                 PyBuffer_Release(&view)
                 self._check_out(&view)      # raises
             n = self._push_octets(<const uint8_t *>PyBytes_AS_STRING(packet), PyBytes_GET_SIZE(packet), now)
@@ -391,7 +495,7 @@ cdef class Receiver:
             except BaseException:
                 PyBuffer_Release(&view)
                 raise
-        if n == 0 and not self._is_dry():
+        if n == 0:
             n = self._read_into(<int16_t *>view.buf, view.len // 2)
         PyBuffer_Release(&view)
         if n < 0:
@@ -561,16 +665,56 @@ cdef class Receiver:
             self.jitter.has_origin = True
             self.jitter.origin = timestamp
 
+    def meter(self, int n_frames=2048):
+        """Note from now on what the frames look like, for a picture of the stream.
+
+        Parameters
+        ----------
+        n_frames : int
+            Frames to remember, a power of two; 2 octets each, per channel, and 4 more once somebody watches.
+
+        Returns
+        -------
+        Meter
+            The same one each time; ``n_frames`` counts the first time.
+
+        Raises
+        ------
+        StateError
+            If frames of some channels have been taken, and those of others for the same time not.
+        """
+        cdef Channel channel
+        cdef int i
+        self._check_free()
+        if self.noted is not None:
+            return self.noted
+        if self.processor.next_channel:
+            raise StateError(
+                f"frames were taken up to channel {self.processor.next_channel} of {self.processor.n_channels}; "
+                "take the others of the same time first"
+            )
+        self.noted = Meter(
+            self.processor.n_channels, self.processor.frame_samples, self.processor.sample_rate,
+            n_frames=n_frames, start=self.processor.n_out,
+        )
+        for i in range(self.processor.n_channels):
+            channel = self.processor.channels[i]
+            channel.silence.meter = self.noted
+            channel.silence.ring = &self.noted.rings[i]
+        return self.noted
+
     def position_at(self, long long timestamp):
         """Sample position of a media timestamp, or None before the first packet.
 
         The position may lie ahead of what has been received.
         """
+        self._check_settled()
         return position_of(&self.line, timestamp) if self.line.has_last else None
 
     def pause(self):
         """From here on packets are counted as discarded; their place on the timeline is a hole of its length."""
         self.paused = True
+        self.steady.left = 0
 
     def resume(self):
         """Take packets again."""
@@ -582,7 +726,7 @@ cdef class Receiver:
         What waits is released.  The timestamp of the next packet tells how long the hole is, or its arrival where
         the sender's clock began anew.
         """
-        self._check_free()
+        self._check_settled()
         self.jitter.take_over()
         self.reconnecting = self.line.has_last or self.jitter.newest >= 0
         lay(&self.line, self.jitter)
@@ -601,7 +745,7 @@ cdef class Receiver:
             Frames that `frames` has ready now; the last one may be short.
         """
         cdef int64_t tail
-        self._check_free()
+        self._check_settled()
         if self.ended:
             return self._ready()
         if self.undetermined:
@@ -629,8 +773,13 @@ cdef class Receiver:
     # Frames out
 
     cdef int64_t _ready(self) noexcept nogil:
-        cdef int64_t held = self.line.end - self.processor.n_out
-        cdef int64_t blocks
+        cdef int64_t held, blocks
+        if self.steady.open:
+            if self.steady.whole:
+                return n_ready(&self.steady)
+            held = self.line.end + self.steady.n_pushed * self.steady.n_octets - self.processor.n_out
+            return held // self.steady.n_octets
+        held = self.line.end - self.processor.n_out
         if self.ended:
             blocks = (held + self.processor.frame_samples - 1) // self.processor.frame_samples
         else:
@@ -716,7 +865,12 @@ cdef class Receiver:
     cdef Frame _next_frame(self):
         cdef Frame frame
         cdef int there
-        cdef Slot *slot = self._whole_frame()
+        cdef Slot *slot
+        if self.steady.open:
+            if self.steady.whole:
+                return self._next_steady() if n_ready(&self.steady) else None
+            self._settle()
+        slot = self._whole_frame()
         if slot != NULL:
             frame = self.processor.whole(payload_of(self.jitter, self.jitter.read))
             finish(self.jitter, slot)
@@ -728,14 +882,43 @@ cdef class Receiver:
             raise MemoryError()
         return self.processor.take() if there else None
 
+    cdef inline Frame _next_steady(self):
+        cdef int n = self.steady.n_octets
+        cdef Frame frame = Frame.__new__(Frame)
+        frame.raw_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
+        frame.pcm_octets = frame.raw_octets
+        frame.position = self.steady.position
+        frame.n_samples = n
+        frame.sample_rate = self.line.sample_rate
+        take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+        frame.silent = (<SilenceDetector>self.steady.detector).silent
+        frame.squares = (<SilenceDetector>self.steady.detector).last_squares
+        return frame
+
+    cdef inline Py_ssize_t _read_steady(self, int16_t *out, Py_ssize_t room) noexcept nogil:
+        cdef Py_ssize_t n = 0
+        while n_ready(&self.steady) and n + self.steady.n_octets <= room:
+            take_steady(&self.steady, out + n)
+            n += self.steady.n_octets
+        return n
+
     cdef Py_ssize_t _read_into(self, int16_t *out, Py_ssize_t room) noexcept nogil:
         """Write whole frames while they fit; return samples per channel, -1 when memory is out."""
+        if self.steady.open:
+            if self.steady.whole:
+                return self._read_steady(out, room)
+            self._settle()
+        return self._read_unsteady(out, room)
+
+    cdef Py_ssize_t _read_unsteady(self, int16_t *out, Py_ssize_t room) noexcept nogil:
         cdef int16_t *at = out
         cdef int n_channels = self.processor.n_channels
         cdef Py_ssize_t n_all = self.processor.frame_block
         cdef Py_ssize_t left = room, n
         cdef int there
         cdef Slot *slot
+        if self._is_dry():
+            return 0
         while True:
             slot = self._whole_frame()
             while slot != NULL:
@@ -886,7 +1069,7 @@ cdef class Receiver:
     @property
     def position(self):
         """Samples of the timeline that have been handed out as frames."""
-        return self.processor.n_out
+        return self.steady.position if self.steady.open else self.processor.n_out
 
     @property
     def silent(self):
@@ -923,7 +1106,7 @@ cdef class Receiver:
 
     def stats(self):
         """Counters since the start, as `gcmedia.types.Stats`."""
-        self._check_free()
+        self._check_settled()
         stats = self.jitter.stats()
         malformed = {
             reason: count

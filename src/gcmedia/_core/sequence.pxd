@@ -75,6 +75,19 @@ cdef inline void push_next(SequenceValidator validator) noexcept nogil:
     validator._seen[(validator.highest >> 6) & 15] |= <uint64_t>1 << (validator.highest & 63)
 
 
+cdef inline void push_run(SequenceValidator validator, int64_t n) noexcept nogil:
+    """`push_next`, so many times, which are less than WINDOW_BITS."""
+    cdef int64_t extended
+    for extended in range(validator.highest + 1, validator.highest + n + 1):
+        validator._seen[(extended >> 6) & 15] |= <uint64_t>1 << (extended & 63)
+    validator.received += n
+    validator.gap = 0
+    validator.suspect_accepted = False
+    validator.highest_number += <uint32_t>n
+    validator.highest += n
+    validator.extended = validator.highest
+
+
 cdef inline int64_t expected_of(SequenceValidator validator) noexcept nogil:
     return validator.expected_before + (validator.highest - validator.base + 1 if validator.started else 0)
 

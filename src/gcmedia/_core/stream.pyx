@@ -11,6 +11,7 @@ from cpython.bytes cimport (
 )
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
+from gcmedia._core.block cimport Block, move_frame, new_block
 from gcmedia._core.buffer cimport borrow_octets, borrow_samples_into
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.processor cimport Channel, takes_whole, whole_into
@@ -346,6 +347,39 @@ cdef class StreamReceiver:
         while frame is not None:
             yield frame
             frame = self._next_frame()
+
+    def block(self):
+        """Take all frames that are due in one piece.
+
+        Returns
+        -------
+        Block or None
+            Frames of all channels side by side; None when none is due.
+
+        Raises
+        ------
+        StateError
+            If frames of some channels have been taken from `frames`, and those of others for the same time not.
+        """
+        cdef Block block
+        cdef int64_t n_frames, n_samples
+        cdef int there
+        if self.processor.next_channel:
+            raise StateError(
+                f"frames were taken up to channel {self.processor.next_channel} of {self.processor.n_channels}; "
+                "take the others of the same time first"
+            )
+        n_frames = self._ready() // self.processor.n_channels
+        if n_frames == 0:
+            return None
+        n_samples = min(n_frames * self.processor.frame_samples, self.end - self.processor.n_out)
+        block = new_block(self.processor, n_frames, n_samples)
+        while block.n_frames < n_frames:
+            there = self._fill_up()
+            if there <= 0:
+                raise MemoryError()
+            move_frame(self.processor, block)
+        return block
 
     def holes(self):
         """Holes since the last call, oldest first; at most 64 wait, then the oldest give way."""

@@ -3,6 +3,7 @@
 from .audit import AuditLog
 from .audit_chain import AuditCheck, check_audit, verify_audit
 from .audit_policy import AuditPolicy
+from .behind import FolderBehind, Writers
 from .folder import CallFolder, RecordedFrame
 from .journal import read_journal
 from .timeline import Timeline
@@ -14,12 +15,14 @@ __all__ = [
     "AuditLog",
     "AuditPolicy",
     "CallFolder",
+    "FolderBehind",
     "RecordedFrame",
     "Timeline",
     "TranscriptLog",
     "WavData",
     "WavInfo",
     "WavJournal",
+    "Writers",
     "check_audit",
     "read_journal",
     "read_wav",

@@ -43,6 +43,8 @@ class AuditLog:
         The call, unless `record` names another.
     clock : callable
         Wall time in seconds since 1970.
+    keep_open : bool
+        Whether a file stays open between lines.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class AuditLog:
         *,
         interaction_id: str = "",
         clock: Callable[[], float] = time.time,
+        keep_open: bool = True,
     ) -> None:
         self.region = region
         self.policy = policy or AuditPolicy()
@@ -77,7 +80,7 @@ class AuditLog:
         if isinstance(path_or_file, (str, os.PathLike)):
             if os.path.exists(path_or_file):
                 n_lines, self._prev = last_link(path_or_file)
-            self._file = LineFile(path_or_file)
+            self._file = LineFile(path_or_file, keep_open=keep_open)
         else:
             self._sink = path_or_file if callable(path_or_file) else path_or_file.write
         self.n_records = 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["CallFolder", "RecordedFrame"]
+__all__ = ["CallFolder", "RecordedBlock", "RecordedFrame"]
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,53 @@ class RecordedFrame(Protocol):
         """RMS level (RFC 6464)."""
 
 
+class RecordedBlock(Protocol):
+    """What the folder reads of whole frames of all channels, side by side."""
+
+    @property
+    def position(self) -> int:
+        """First sample on the timeline."""
+
+    @property
+    def n_samples(self) -> int:
+        """Length, per channel."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+
+    @property
+    def n_frames(self) -> int:
+        """Frames, per channel."""
+
+    @property
+    def n_channels(self) -> int:
+        """Channels."""
+
+    @property
+    def silent_frames(self) -> int:
+        """Frames that are silent, over all channels."""
+
+    @property
+    def concealed_frames(self) -> int:
+        """Frames made up in part, over all channels."""
+
+    def raw_bytes(self, channel: int, /) -> bytes:
+        """int16 samples as decoded."""
+
+    def pcm_bytes(self, channel: int, /) -> bytes:
+        """int16 samples after gate and compressor."""
+
+    def level_dbov(self, channel: int, /) -> float:
+        """RMS level of the last frame (RFC 6464)."""
+
+    def silent_runs(self, channel: int, /) -> list[tuple[int, int]]:
+        """Position and length of each run of silent frames."""
+
+    def concealed_runs(self, channel: int, /) -> list[tuple[int, int]]:
+        """Position and length of each run of frames made up in part."""
+
+
 class CallFolder:
     """Record one call into a folder.
 
@@ -115,6 +162,8 @@ class CallFolder:
         is recorded.
     overwrite : bool
         Whether a call that the folder holds is removed; files that are not ours stay.
+    keep_open : bool
+        Whether all files stay open; else only those of audio do.
 
     Raises
     ------
@@ -135,8 +184,10 @@ class CallFolder:
         clock: Callable[[], float] = time.time,
         audit_policy: AuditPolicy | None = None,
         overwrite: bool = False,
+        keep_open: bool = True,
     ) -> None:
         self.path = Path(path)
+        self._keep_open = keep_open
         self.format = format
         self._clock = clock
         self._now = 0.0
@@ -165,7 +216,12 @@ class CallFolder:
                 self._open_lines(name) for name in (JOURNAL_NAME, "metrics.jsonl", "series.jsonl")
             )
             self.audit = AuditLog(
-                self.path / "audit.jsonl", region, audit_policy, interaction_id=conversation_id, clock=clock
+                self.path / "audit.jsonl",
+                region,
+                audit_policy,
+                interaction_id=conversation_id,
+                clock=clock,
+                keep_open=keep_open,
             )
         except FileExistsError as error:
             self._abandon()
@@ -240,21 +296,68 @@ class CallFolder:
         written = self._append(raw, position, frame.raw, now)
         if self._clean:
             written = self._append(self._clean[channel], position, frame.pcm, now) and written
-        failing = not written or (self._storage_failed and any(wav.failing for wav in self._wavs))
-        if failing != self._storage_failed:  # the alarm is raised once, and once taken back
-            self._storage_changed(position, failing)
+        self._watch_storage(position, written)
         self._levels[channel] = frame.level_dbov
         self.timeline.frame(channel, position, n_samples, frame.silent, frame.concealed)
         if position - self._audited_to >= self._audit_every and self._period.frames:
             self._audit_media(position)
-        self._period.count(frame)
+        self._period.count(1, frame.silent, frame.concealed)
         self.frames_recorded += 1
         if self._audit_frames:
             self._audit_media(position + n_samples)
-        if self._flushed_at is None:
-            self._flushed_at = now
-        elif not 0.0 <= now - self._flushed_at < FLUSH_S:
-            self.flush(now)
+        self._flush_when_due(now)
+        return True
+
+    def block(self, block: RecordedBlock, now: float) -> bool:
+        """Record whole frames of all channels at once, at the cost of a few single ones.
+
+        Blocks come in the order of their positions, and then no single frames between them.
+
+        Parameters
+        ----------
+        block : RecordedBlock
+            Its buffers are borrowed for the call.
+        now : float
+            Seconds of a steady clock.
+
+        Returns
+        -------
+        bool
+            Whether it is part of the recording; see `frame` for what is not.
+        """
+        self._open_or_raise("block")
+        if block.n_channels != len(self._raw):
+            raise FormatError(f"block of {block.n_channels} channels, there are {len(self._raw)}")
+        position = block.position
+        n_frames = block.n_frames * block.n_channels
+        self._now = now
+        ahead = position - self._raw[0].n_samples
+        if ahead < 0:
+            self.frames_overlapping += n_frames
+            return False
+        if ahead > LONGEST_JUMP_S * self.format.sample_rate:
+            self.frames_refused += n_frames
+            return False
+        timeline = self.timeline
+        written = True
+        for channel, raw in enumerate(self._raw):
+            written = self._append(raw, position, block.raw_bytes(channel), now) and written
+            if self._clean:
+                written = self._append(self._clean[channel], position, block.pcm_bytes(channel), now) and written
+            for start, length in block.silent_runs(channel):
+                timeline.frame(channel, start, length, True, False)
+            for start, length in block.concealed_runs(channel):
+                timeline.frame(channel, start, length, False, True)
+            self._levels[channel] = block.level_dbov(channel)
+        timeline.n_samples = max(timeline.n_samples, position + block.n_samples)
+        self._watch_storage(position, written)
+        if position - self._audited_to >= self._audit_every and self._period.frames:
+            self._audit_media(position)
+        self._period.count(n_frames, block.silent_frames, block.concealed_frames)
+        self.frames_recorded += n_frames
+        if self._audit_frames:
+            self._audit_media(position + block.n_samples)
+        self._flush_when_due(now)
         return True
 
     def hole(self, hole: Hole) -> None:
@@ -355,7 +458,7 @@ class CallFolder:
         return wav
 
     def _open_lines(self, name: str) -> LineFile:
-        lines = LineFile(self.path / name)
+        lines = LineFile(self.path / name, keep_open=self._keep_open)
         self._lines.append(lines)
         return lines
 
@@ -367,6 +470,17 @@ class CallFolder:
         if position > wav.n_samples:
             wav.pad(position - wav.n_samples, now)
         return wav.append(pcm, now)
+
+    def _flush_when_due(self, now: float) -> None:
+        if self._flushed_at is None:
+            self._flushed_at = now
+        elif not 0.0 <= now - self._flushed_at < FLUSH_S:
+            self.flush(now)
+
+    def _watch_storage(self, position: int, written: bool) -> None:
+        failing = not written or (self._storage_failed and any(wav.failing for wav in self._wavs))
+        if failing != self._storage_failed:  # the alarm is raised once, and once taken back
+            self._storage_changed(position, failing)
 
     def _storage_changed(self, position: int, failed: bool) -> None:
         self._storage_failed = failed
@@ -446,10 +560,10 @@ class _Period:
     def __init__(self) -> None:
         self.frames = self.silent = self.concealed = 0
 
-    def count(self, frame: RecordedFrame) -> None:
-        self.frames += 1
-        self.silent += bool(frame.silent)
-        self.concealed += bool(frame.concealed)
+    def count(self, frames: int, silent: int, concealed: int) -> None:
+        self.frames += frames
+        self.silent += silent
+        self.concealed += concealed
 
 
 def _file_names(channels: tuple[str, ...]) -> list[str]:

@@ -25,6 +25,8 @@ class LineFile:
     ----------
     path : path
         The file; made if missing, else continued.
+    keep_open : bool
+        Whether the file stays open between lines; where thousands of calls are recorded, descriptors are scarce.
 
     Raises
     ------
@@ -32,10 +34,13 @@ class LineFile:
         If it cannot be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, keep_open: bool = True) -> None:
         self.path = os.fspath(path)
+        self._keep_open = keep_open
+        self._closed = False
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
         self._end = os.fstat(self._fd).st_size
+        self._let_go()
         self._buffer: list[bytes] = []
         self._n_buffered = 0
         self.n_lines = 0
@@ -64,19 +69,42 @@ class LineFile:
 
     def close(self) -> None:
         """Write what is left; again does nothing."""
-        if self._fd < 0:
+        if self._closed:
             return
         self.flush()
+        self._closed = True
+        if self._fd < 0:
+            return
         try:
             os.close(self._fd)
         except OSError as error:
             self.error = self.error or str(error.strerror)
         self._fd = -1
 
+    def _let_go(self) -> None:
+        if not self._keep_open and self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            try:
+                os.close(fd)
+            except OSError as error:
+                self.error = self.error or str(error.strerror)
+
     def _write(self, octets: bytes, n_lines: int) -> bool:
-        if self._fd < 0:
+        if self._closed:
             self.lost += n_lines
             return False
+        if self._fd < 0:
+            try:
+                self._fd = os.open(self.path, os.O_WRONLY)  # who removed it meanwhile does not get half of one again
+            except OSError as error:
+                self.error = self.error or str(error.strerror)
+                self.lost += n_lines
+                return False
+        written = self._write_here(octets, n_lines)
+        self._let_go()
+        return written
+
+    def _write_here(self, octets: bytes, n_lines: int) -> bool:
         done = 0
         try:
             while done < len(octets):

@@ -6,6 +6,51 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { GATE_HIDDEN = 24 };          /* units of the gate's network */
+
+/* Tables of a transform of real samples, constant once made: see fourier.h. */
+typedef struct {
+    int size;                       /* samples */
+    int half;                       /* complex points */
+    int n_columns;                  /* 8, or 1 where the points are no multiple of 64 */
+    int n_stages;
+    int radices[16];
+    float scale;                    /* 1 / size */
+    const float *stage_twiddles;    /* pairs, of all stages */
+    const float *lane_twiddles;     /* half real parts, then half imaginary ones */
+    const float *parting;           /* half cosines, then half sines */
+} FourierPlan;
+
+/* What is the same for all gates of a sample rate, constant once made: see spectral.h. */
+typedef struct {
+    FourierPlan fourier;            /* its size is that of a frame */
+    int hop;                        /* samples between frames, even */
+    int overlap;                    /* samples by which the outputs of frames overlap, even */
+    int n_bins;                     /* size / 2 + 1, and so many more that whole vectors come of it */
+    const float *analysis;          /* window, half as high: even samples, then odd ones */
+    const float *synthesis;         /* over the last hop + overlap samples, likewise, by 1 / size */
+} GateFraming;
+
+typedef struct {
+    float warm_power;               /* of a bin: what is louder is no noise at first */
+    float most_power;               /* what is louder never is */
+    float passed;                   /* 1 / most_power */
+    float least_gain;               /* factor */
+} GateLevels;
+
+/* One stream; what a hop touches, and nothing else. */
+typedef struct {
+    int position;                   /* samples taken since the last hop */
+    int n_warm;                     /* frames with sound in them so far, until there are enough */
+    float *even, *odd;              /* half each: the newest frame's samples */
+    float *even_tail, *odd_tail;    /* overlap / 2 each: what the last frame adds to the next output */
+    float *even_ready, *odd_ready;  /* hop / 2 each: what goes out next */
+    float *noise, *inverse;         /* per bin: power taken for noise, and 1 over it */
+    float *smoothed, *minimum;      /* power, averaged over some hops, and the least of it lately */
+    float *clean;                   /* power of the last frame's output */
+    float *hidden;                  /* the network's memory */
+} GateState;
+
 typedef struct {
     const char *name;
     void (*ulaw_to_int16)(const uint8_t *, int16_t *, ptrdiff_t);
@@ -21,6 +66,10 @@ typedef struct {
     int64_t (*sum_of_squares)(const int16_t *, ptrdiff_t);
     int64_t (*sum_of_magnitudes)(const int16_t *, ptrdiff_t);
     int (*peak_magnitude)(const int16_t *, ptrdiff_t);
+    void (*fourier_forward)(const FourierPlan *, const float *, float *, float *);
+    void (*fourier_inverse)(const FourierPlan *, const float *, const float *, float *);
+    void (*gate_int16)(const GateFraming *, const GateLevels *, GateState *, const int16_t *, int16_t *, ptrdiff_t);
+    void (*gate_float32)(const GateFraming *, const GateLevels *, GateState *, const float *, float *, ptrdiff_t);
 } Kernels;
 
 #endif

@@ -8,12 +8,13 @@
 #include "kernels.h"
 #include "level.h"
 #include "linear.h"
+#include "spectral.h"
 
 #define KERNELS(isa)                                                                                               \
     {#isa, ulaw_to_int16_##isa, alaw_to_int16_##isa, ulaw_measured_##isa, alaw_measured_##isa,                      \
      int16_to_ulaw_##isa, int16_to_alaw_##isa, swap_octets_##isa,                                                  \
      int16_to_float32_##isa, take_octets_##isa, take_words_##isa, sum_of_squares_##isa, sum_of_magnitudes_##isa, \
-     peak_magnitude_##isa}
+     peak_magnitude_##isa, fourier_forward_##isa, fourier_inverse_##isa, gate_int16_##isa, gate_float32_##isa}
 
 /* From the plainest to the widest; each processor has the first. */
 static const Kernels KERNEL_SETS[] = {

@@ -1,0 +1,22 @@
+/* What lanes_isa.h and its includer have defined is undone, for the next instruction set. */
+
+#undef ISA
+#undef LANES
+#undef TARGET
+#undef Lanes
+#undef Ints
+#undef LOAD
+#undef LOAD_INTS
+#undef STORE
+#undef STORE_INTS
+#undef EACH
+#undef EACH_INT
+#undef least_of
+#undef most_of
+#undef mirrored
+#undef begun_with
+#undef transpose
+#undef DEFINE_STAGE
+#undef GET_lanes
+#undef PUT_lanes
+#undef RUN_STAGE

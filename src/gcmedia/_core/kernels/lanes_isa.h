@@ -1,0 +1,87 @@
+/* Some floats at a time: as many as the instruction set has in a register.  Included once for each set.
+
+   Additions, multiplications and divisions are IEEE 754's, never fused, and minimum and maximum are `a < b ? a : b`, so
+   every set of kernels gives the same bits, however wide. */
+
+#ifdef ISA
+
+typedef float K(Lanes) __attribute__((vector_size(4 * LANES)));
+typedef int32_t K(Ints) __attribute__((vector_size(4 * LANES)));
+typedef float K(LanesAt) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t K(IntsAt) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#define Lanes K(Lanes)
+#define Ints K(Ints)
+
+#define LOAD(at) ((Lanes)*(const K(LanesAt) *)(at))
+#define LOAD_INTS(at) ((Ints)*(const K(IntsAt) *)(at))
+#define STORE(at, x) (*(K(LanesAt) *)(at) = (K(LanesAt))(x))
+#define STORE_INTS(at, x) (*(K(IntsAt) *)(at) = (K(IntsAt))(x))
+#define EACH(x) ((Lanes){0} + (x))
+#define EACH_INT(x) ((Ints){0} + (x))
+
+#if LANES == 8
+TARGET INLINE Lanes K(least_of)(Lanes a, Lanes b) { return (Lanes)_mm256_min_ps((__m256)a, (__m256)b); }
+TARGET INLINE Lanes K(most_of)(Lanes a, Lanes b) { return (Lanes)_mm256_max_ps((__m256)a, (__m256)b); }
+TARGET INLINE Lanes K(mirrored)(Lanes x)
+{
+    return (Lanes)_mm256_permutevar8x32_ps((__m256)x, _mm256_setr_epi32(0, 7, 6, 5, 4, 3, 2, 1));
+}
+TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes)_mm256_blend_ps((__m256)x, (__m256)first, 1); }
+#elif defined(GCMEDIA_X86)
+TARGET INLINE Lanes K(least_of)(Lanes a, Lanes b) { return (Lanes)_mm_min_ps((__m128)a, (__m128)b); }
+TARGET INLINE Lanes K(most_of)(Lanes a, Lanes b) { return (Lanes)_mm_max_ps((__m128)a, (__m128)b); }
+TARGET INLINE Lanes K(mirrored)(Lanes x) { return (Lanes)_mm_shuffle_ps((__m128)x, (__m128)x, 0x6C); }
+TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes)_mm_move_ss((__m128)x, (__m128)first); }
+#else
+TARGET INLINE Lanes K(select)(Ints mask, Lanes a, Lanes b) { return (Lanes)((mask & (Ints)a) | (~mask & (Ints)b)); }
+TARGET INLINE Lanes K(least_of)(Lanes a, Lanes b) { return K(select)(a < b, a, b); }
+TARGET INLINE Lanes K(most_of)(Lanes a, Lanes b) { return K(select)(a > b, a, b); }
+TARGET INLINE Lanes K(mirrored)(Lanes x) { return (Lanes){x[0], x[3], x[2], x[1]}; }
+TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes){first[0], x[1], x[2], x[3]}; }
+#endif
+#define least_of K(least_of)
+#define most_of K(most_of)
+#define mirrored K(mirrored)        /* lane 0 stays, the others are in reverse */
+#define begun_with K(begun_with)    /* lane 0 of another */
+
+/* Rows of LANES x 8 numbers become 8 vectors, one for each column. */
+#if LANES == 8
+TARGET INLINE void K(transpose)(Lanes (*rows)[1], Lanes *columns)
+{
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+        a[i] = _mm256_unpacklo_ps((__m256)rows[i][0], (__m256)rows[i + 1][0]);
+        a[i + 1] = _mm256_unpackhi_ps((__m256)rows[i][0], (__m256)rows[i + 1][0]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            b[i + 2 * j] = _mm256_shuffle_ps(a[i + j], a[i + j + 2], 0x44);
+            b[i + 2 * j + 1] = _mm256_shuffle_ps(a[i + j], a[i + j + 2], 0xEE);
+        }
+    for (int j = 0; j < 4; j++) {
+        columns[j] = (Lanes)_mm256_permute2f128_ps(b[j], b[j + 4], 0x20);
+        columns[j + 4] = (Lanes)_mm256_permute2f128_ps(b[j], b[j + 4], 0x31);
+    }
+}
+#else
+TARGET INLINE void K(transpose)(Lanes (*rows)[2], Lanes *columns)
+{
+    for (int side = 0; side < 2; side++) {
+#ifdef GCMEDIA_X86
+        __m128 a = (__m128)rows[0][side], b = (__m128)rows[1][side];
+        __m128 c = (__m128)rows[2][side], d = (__m128)rows[3][side];
+        _MM_TRANSPOSE4_PS(a, b, c, d);
+        columns[4 * side] = (Lanes)a;
+        columns[4 * side + 1] = (Lanes)b;
+        columns[4 * side + 2] = (Lanes)c;
+        columns[4 * side + 3] = (Lanes)d;
+#else
+        for (int i = 0; i < 4; i++)
+            columns[4 * side + i] = (Lanes){rows[0][side][i], rows[1][side][i], rows[2][side][i], rows[3][side][i]};
+#endif
+    }
+}
+#endif
+#define transpose K(transpose)
+
+#endif

@@ -1,0 +1,103 @@
+/* Fourier transform and spectral gate for each instruction set: the same code, vectors of another width. */
+
+#ifndef GCMEDIA_SPECTRAL_H
+#define GCMEDIA_SPECTRAL_H
+
+#include "isa.h"
+#include "kernels.h"
+#include "network.h"
+
+enum {
+    PARTIAL_HOPS = 3,           /* frames that begin before the stream does */
+    WARM_HOPS = 8,              /* all sound is taken for noise at first */
+    N_BANDS = 20,               /* 8 of 2 bins, 4 each of 4, of 8 and of 16; what is beyond belongs to the last */
+    BAND_BINS = 128,
+    N_FEATURES = 2 * N_BANDS,
+    N_OUT = 3 * 24,             /* 20 of each kind, and 4 that are not used */
+    N_INPUTS = N_FEATURES + GATE_HIDDEN
+};
+
+/* How noise is followed, by hop; the network has learned with these. */
+#define POWER_KEPT 0.6f
+#define MINIMUM_RISE 1.045f     /* what the least power may rise by: 12 dB a second */
+#define MINIMUM_BIAS 1.5f       /* noise is at least so many times its least smoothed power */
+#define NOISE_REACH 8.0f        /* power is near the noise up to so many times that */
+#define NOISE_SHARE 0.2f        /* of the way towards it, at most */
+
+#define TINY_POWER 1e-12f       /* power under which nothing is heard, or divided by */
+#define UNIT (1.0f / 32768.0f)
+#define ROUNDER 12582912.0f     /* 1.5 * 2**23: what is added to it becomes a whole number */
+#define LOUDEST 256.0f          /* float32 input is held within, 48 dB over full scale */
+
+enum { MAX_FOURIER = 4096, MAX_POINTS = MAX_FOURIER / 2 + 16 };
+
+#define SIN_60 0.8660254037844386f
+#define COS_72 0.30901699437494742f
+#define COS_144 -0.80901699437494742f
+#define SIN_72 0.95105651629515357f
+#define SIN_144 0.58778525229247313f
+#define SIN_45 0.70710678118654752f
+
+#define GET_point(at) (*(at))
+#define PUT_point(at, x) (*(at) = (x))
+
+INLINE float sum4(const float *x) { return (x[0] + x[1]) + (x[2] + x[3]); }
+INLINE float sum8(const float *x) { return sum4(x) + sum4(x + 4); }
+
+/* Nearest int16, ties to even, saturated. */
+INLINE int16_t to_int16(float x)
+{
+    x *= 32768.0f;
+    x = x < 32767.0f ? x : 32767.0f;
+    x = x > -32768.0f ? x : -32768.0f;
+    return (int16_t)(int32_t)((x + ROUNDER) - ROUNDER);
+}
+
+/* x within the range in which powers are finite; 0 for what is no number. */
+INLINE float held(float x)
+{
+    x = x == x ? x : 0.0f;
+    x = x < LOUDEST ? x : LOUDEST;
+    return x > -LOUDEST ? x : -LOUDEST;
+}
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpsabi"    /* such vectors are passed to inlined functions only */
+#endif
+
+#define JOINED(a, b) a##_##b
+#define NAMED(a, b) JOINED(a, b)
+#define K(name) NAMED(name, ISA)
+
+#define ISA baseline
+#define LANES 4
+#define TARGET
+#include "lanes_isa.h"
+#include "fourier_isa.h"
+#include "spectral_isa.h"
+#include "lanes_end.h"
+
+#ifdef GCMEDIA_X86
+#define ISA avx2
+#define LANES 8
+#define TARGET AVX2
+#include "lanes_isa.h"
+#include "fourier_isa.h"
+#include "spectral_isa.h"
+#include "lanes_end.h"
+
+#define ISA avx512
+#define LANES 8
+#define TARGET AVX512
+#include "lanes_isa.h"
+#include "fourier_isa.h"
+#include "spectral_isa.h"
+#include "lanes_end.h"
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#endif

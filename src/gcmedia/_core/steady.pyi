@@ -1,0 +1,1 @@
+# Nothing of Python: functions for the core alone.
