@@ -238,7 +238,7 @@ cdef class Concealer:
             self._back_period = self._best_period(
                 self._ahead, self._n_ahead, self.sample_rate // 200, self.sample_rate * 15 // 1000, 1
             )
-        elif self._n_ahead >= self.sample_rate // 100:      # too short for a search: the voice is taken to go on as it was
+        elif self._n_ahead >= self.sample_rate // 100:      # too short for a search: the voice goes on as it was
             self._back_period = min(self._period, self._n_ahead)
         else:
             return
@@ -365,7 +365,8 @@ cdef class Concealer:
         n_samples : int
         following : buffer of int16, shape (n_following,), or its octets, optional
             The audio behind the hole, which then ends with these samples: 20 ms of it are looked at.  With less, its
-            period is taken for that before the hole; less than 10 ms are not enough.  Holes up to 120 ms are bridged from both sides, which sounds better by far.
+            period is taken for that before the hole; less than 10 ms are not enough.  Holes up to 120 ms are bridged
+            from both sides, which sounds better by far.
 
         Returns
         -------
