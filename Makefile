@@ -109,10 +109,11 @@ $(VENV)/.judges: $(VENV)/.peers
 quality: build $(VENV)/.judges ## judge the noise gate and its peers, write benchmarks/QUALITY.md; QUALITY_ARGS=--short to show some
 	$(RUN) benchmarks/quality/run.py $(QUALITY_ARGS)
 
-fuzz: build ## push malformed packets for FUZZ_SECONDS (60); findings go to out/fuzz/
+fuzz: build ## push malformed packets and messages for FUZZ_SECONDS (60) each; findings go to out/fuzz/
 	@$(RUN) -m pip install -qq --only-binary=:all: "atheris>=3" 2>/dev/null || echo "atheris is absent: plain mutation instead"
 	@mkdir -p out/fuzz
 	$(RUN) tests/fuzz/fuzz_packets.py $(FUZZ_SECONDS)
+	$(RUN) -m tests.fuzz.fuzz_audiohook $(FUZZ_SECONDS)
 
 lint: build ## ruff, mypy --strict, stubtest, cython-lint, the import direction
 	$(BIN)/ruff check

@@ -54,7 +54,10 @@ FORBIDDEN = {
 HEAVY = {
     "anyio",
     "asyncio",
+    "cryptography",
     "h11",
+    "http_message_signatures",
+    "http_sf",
     "httpcore",
     "httpx",
     "matplotlib",

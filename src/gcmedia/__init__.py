@@ -23,6 +23,7 @@ from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, leve
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
+from ._core.stream import StreamReceiver
 from .config import (
     CompressorConfig,
     ConversationsConfig,
@@ -63,6 +64,7 @@ from .errors import (
     ReconnectExhausted,
     RemoteProtocolError,
     RetryExhausted,
+    SignatureRefused,
     StateError,
     StreamNotFound,
     TooManyRequests,
@@ -75,6 +77,7 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .dialects.audiohook import AudioHookClientConfig, AudioHookConfig, SignatureConfig
     from .media_streams import MediaStreams, capture_streams
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
@@ -83,6 +86,8 @@ if TYPE_CHECKING:
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "AudioControl": "mute",
+    "AudioHookClientConfig": "dialects.audiohook",
+    "AudioHookConfig": "dialects.audiohook",
     "Capture": "capture",
     "Credentials": "auth",
     "MediaStreams": "media_streams",
@@ -91,6 +96,7 @@ _LAZY = {
     "MuteState": "mute",
     "Notifications": "notifications",
     "Region": "regions",
+    "SignatureConfig": "dialects.audiohook",
     "TokenProvider": "auth",
     "capture": "capture",
     "capture_streams": "media_streams",
@@ -104,6 +110,8 @@ __all__ = [
     "AmbiguousCall",
     "ApiError",
     "AudioControl",
+    "AudioHookClientConfig",
+    "AudioHookConfig",
     "AuthError",
     "CallEnded",
     "Capture",
@@ -159,12 +167,15 @@ __all__ = [
     "RetryExhausted",
     "SequenceStats",
     "SequenceValidator",
+    "SignatureConfig",
+    "SignatureRefused",
     "SilenceConfig",
     "SilenceDetector",
     "SpectralGate",
     "StateError",
     "Stats",
     "StreamNotFound",
+    "StreamReceiver",
     "TokenProvider",
     "TooManyRequests",
     "TooManyStreams",
