@@ -222,8 +222,8 @@ class HookCall(Delivery):
         if block is not None:
             self._pass_on(block, now)
 
-    def note(self, kind: str, at: int, **details: Any) -> None:
-        """Tell of something that happened."""
+    def mark(self, kind: str, at: int, **details: Any) -> None:
+        """Tell of something that happened at a sample of the timeline."""
         self._event(kind, at=at, **details)
 
     def notice(self, event: Any) -> None:
