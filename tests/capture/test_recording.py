@@ -20,7 +20,7 @@ from gcmedia.config import PlatformMediaConfig
 from gcmedia.record.audit import AuditPolicy, verify_audit
 from gcmedia.record.folder import FIXED_NAMES
 from gcmedia.record.timeline import Timeline
-from gcmedia.record.wav import read_wav
+from gcmedia.record import read_wav
 from gcmedia.simulator import Call, Disconnect, Faults
 from tests.reference.g711 import ulaw_decode, ulaw_encode
 

@@ -215,13 +215,54 @@ def _is_file(fd: int, path: str) -> bool:
         return False
 
 
-def test_a_vanished_directory_leaves_the_journal_incomplete(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_a_file_that_vanishes_is_made_anew_with_all_it_held(how: str, tmp_path: Path) -> None:
+    folder = tmp_path / "calls" / "gone"
+    folder.mkdir(parents=True)
+    journal = WavJournal(folder / "a.wav")
+    assert journal.append(ramp(160), 0.0)
+    assert journal.flush(1.0)
+    if how == "removed":
+        Path(journal.part_path).unlink()
+        folder.rmdir()
+        folder.parent.rmdir()
+    else:
+        folder.rename(tmp_path / "elsewhere")
+    assert journal.append(ramp(160, 160), 2.0)
+    assert journal.close()
+    assert journal.troubles == 1
+    assert journal.error is not None
+    assert "vanished" in journal.error
+    assert not journal.incomplete
+    assert read_wav(folder / "a.wav").data == ramp(320)
+
+
+def test_a_file_that_cannot_be_made_anew_yet_is_held_on_to(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     journal = WavJournal(folder / "a.wav")
+    assert journal.append(ramp(160), 0.0)
     Path(journal.part_path).unlink()
     folder.rmdir()
+    folder.write_text("in the way")
+    assert not journal.append(ramp(160, 160), 2.0)
+    assert not journal.append(ramp(160, 320), 4.0)
+    assert journal.troubles == 1
+    folder.unlink()
+    assert journal.append(ramp(160, 480), 6.0)
+    assert journal.close()
+    assert journal.unwritten == ()
+    assert stdlib_read(folder / "a.wav")[2] == ramp(640)
+
+
+def test_what_never_gets_a_place_again_is_told_incomplete(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    journal = WavJournal(folder / "a.wav")
     assert journal.append(ramp(160), 0.0)
+    Path(journal.part_path).unlink()
+    folder.rmdir()
+    folder.write_text("in the way")
     assert journal.close() is False
     assert journal.close() is False
     assert journal.incomplete

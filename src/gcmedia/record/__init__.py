@@ -7,7 +7,8 @@ from .folder import CallFolder, RecordedFrame
 from .journal import read_journal
 from .timeline import Timeline
 from .transcript import TranscriptLog
-from .wav import WavData, WavInfo, WavJournal, read_wav, wav_info
+from .wav import WavJournal
+from .wav_file import WavData, WavInfo, read_wav, wav_info
 
 __all__ = [
     "AuditCheck",
