@@ -5,6 +5,7 @@ from .audit_chain import AuditCheck, check_audit, verify_audit
 from .audit_policy import AuditPolicy
 from .folder import CallFolder, RecordedFrame
 from .journal import read_journal
+from .settings import RecordConfig
 from .timeline import Timeline
 from .transcript import TranscriptLog
 from .wav import WavJournal
@@ -15,6 +16,7 @@ __all__ = [
     "AuditLog",
     "AuditPolicy",
     "CallFolder",
+    "RecordConfig",
     "RecordedFrame",
     "Timeline",
     "TranscriptLog",
