@@ -21,7 +21,7 @@ import gcmedia
 LEVELS = (
     ("errors", "types"),
     ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact"),
-    ("auth", "transport", "record"),
+    ("auth", "masking", "transport", "record"),
     ("delivery", "notifications", "reconnect"),
     ("mute", "capture", "media_streams", "server"),
     ("metrics", "monitor", "report", "simulator", "cli", "demo"),

@@ -33,7 +33,7 @@ from .errors import (
 )
 from .fanout import Stream
 from .reconnect import ENDED, FATAL, Reconnects, folder_name, quoted, tokens_and_region
-from .record import AuditPolicy
+from .record import AuditPolicy, RecordConfig
 from .regions import Region, takes_secrets
 from .transport.websocket import WebSocket, connect
 
@@ -56,6 +56,7 @@ def capture(
     folder: str | PathLike[str] | None = None,
     overwrite: bool = False,
     audit_policy: AuditPolicy | None = None,
+    recording: RecordConfig | None = None,
     max_frames: int = 1000,
     overflow: str = "drop_oldest",
     transcripts_at: str = "playout",
@@ -88,6 +89,8 @@ def capture(
         Record into exactly this folder instead.
     overwrite : bool
         Replace a call that the folder holds already.
+    recording : RecordConfig, optional
+        How it is recorded: encoding, files, how often it is flushed.
     audit_policy : AuditPolicy, optional
         Consent and purpose of the recording; ``privacyCompliant`` in the audit log is computed from it, and
         false for audio as long as nobody states them.
@@ -142,6 +145,7 @@ def capture(
         folder=None if folder is None else Path(folder),
         overwrite=overwrite,
         audit_policy=audit_policy,
+        recording=recording,
         frames=Stream("frames", max_frames, overflow),
         transcripts_at=transcripts_at,
         on_event=on_event,
@@ -188,6 +192,7 @@ class Capture(Delivery):
         folder: Path | None,
         overwrite: bool,
         audit_policy: AuditPolicy | None,
+        recording: RecordConfig | None,
         frames: Stream[Frame],
         transcripts_at: str,
         on_event: Callable[[dict[str, Any]], object] | None,
@@ -200,6 +205,7 @@ class Capture(Delivery):
             folder=folder,
             overwrite=overwrite,
             audit_policy=audit_policy,
+            recording=recording,
             region=region.aws or region.domain,
             sample_rate=profile.sample_rate,
             frames=frames,
@@ -316,7 +322,10 @@ class Capture(Delivery):
     async def _one_connection(self) -> None:
         """Connect, subscribe and listen until the call is over; anything else raises."""
         profile = self._profile
-        token = self._token = await self._tokens.token()
+        token = await self._tokens.token()
+        if self._token and token != self._token:
+            self._event("token_refresh")
+        self._token = token
         url = self._region.media_url + profile.path
         headers = {}
         if profile.token_in == "query":  # noqa: S105 -- a place, not a password

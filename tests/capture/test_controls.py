@@ -20,9 +20,9 @@ from gcmedia.capture import PAUSE_MODES, Capture, capture
 from gcmedia.clock import ScaledClock
 from gcmedia.config import PlatformMediaConfig
 from gcmedia.fanout import OVERFLOW_POLICIES, Stream
+from gcmedia.record import read_wav
 from gcmedia.record.audit import verify_audit
 from gcmedia.record.timeline import Timeline
-from gcmedia.record import read_wav
 from gcmedia.simulator import Call, Disconnect, Faults, Simulator, Span
 
 from .conftest import ScriptedServer

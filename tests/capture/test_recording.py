@@ -17,10 +17,10 @@ import pytest
 from gcmedia import CompressorConfig, ConfigError, GateConfig, RemoteProtocolError
 from gcmedia.capture import capture
 from gcmedia.config import PlatformMediaConfig
+from gcmedia.record import read_wav
 from gcmedia.record.audit import AuditPolicy, verify_audit
 from gcmedia.record.folder import FIXED_NAMES
 from gcmedia.record.timeline import Timeline
-from gcmedia.record import read_wav
 from gcmedia.simulator import Call, Disconnect, Faults
 from tests.reference.g711 import ulaw_decode, ulaw_encode
 

@@ -17,7 +17,7 @@ from ..delivery import Delivery
 from ..dialects import media_streams as dialect
 from ..errors import ConfigError, FormatError, StateError
 from ..fanout import Stream
-from ..record import AuditLog, AuditPolicy
+from ..record import AuditLog, AuditPolicy, RecordConfig
 from ..types import Stats
 from .events import MediaFrame, MetadataSync, Throughput
 from .opus import OpusDecoder, can_decode
@@ -63,6 +63,7 @@ class MediaStream(Delivery):
         folder: Path | None,
         overwrite: bool,
         audit_policy: AuditPolicy | None,
+        recording: RecordConfig | None,
         audit: AuditLog | None,
         audit_frames: bool,
         region: str,
@@ -79,6 +80,7 @@ class MediaStream(Delivery):
             folder=folder,
             overwrite=overwrite,
             audit_policy=audit_policy,
+            recording=recording,
             region=region,
             sample_rate=8000,
             frames=unused,
@@ -206,10 +208,10 @@ class MediaStream(Delivery):
             self._note("ended", outcome=cause)
         self.answered.set()
 
-    def note(self, action: str, **details: Any) -> None:
+    def note(self, kind: str, **details: Any) -> None:
         """Tell of something that was done with it."""
-        self._event(action, **details)
-        self._note(action, **details)
+        self._event(kind, **details)
+        self._note(kind, **details)
 
     def tick(self, now: float) -> None:
         """Write down rates and metrics; let go what has waited too long."""
@@ -270,6 +272,14 @@ class MediaStream(Delivery):
                 f"the packets of {self.interaction_id} are passed on undecoded; there is no timeline to keep"
             )
         await super().pause(mode)
+
+    async def mask(self, fill: str = "silence") -> None:
+        """Replace what is said from now on, as `Delivery.mask` does; taps get it replaced too."""
+        if not self.decoded:
+            raise StateError(
+                f"the packets of {self.interaction_id} are passed on undecoded; what they hold cannot be masked"
+            )
+        await super().mask(fill)
 
     # Inside
 

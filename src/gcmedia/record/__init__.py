@@ -5,9 +5,11 @@ from .audit_chain import AuditCheck, check_audit, verify_audit
 from .audit_policy import AuditPolicy
 from .folder import CallFolder, RecordedFrame
 from .journal import read_journal
+from .repair import Repair, call_folders, is_open, repair_call, repair_room, repair_wav
 from .settings import RecordConfig
 from .timeline import Timeline
 from .transcript import TranscriptLog
+from .wall import WallMap
 from .wav import WavJournal
 from .wav_file import WavData, WavInfo, read_wav, wav_info
 
@@ -18,14 +20,21 @@ __all__ = [
     "CallFolder",
     "RecordConfig",
     "RecordedFrame",
+    "Repair",
     "Timeline",
     "TranscriptLog",
+    "WallMap",
     "WavData",
     "WavInfo",
     "WavJournal",
+    "call_folders",
     "check_audit",
+    "is_open",
     "read_journal",
     "read_wav",
+    "repair_call",
+    "repair_room",
+    "repair_wav",
     "verify_audit",
     "wav_info",
 ]

@@ -413,15 +413,15 @@ class CallFolder:
 
     def _look_at_storage(self, position: int) -> None:
         """Raise the alarm once when writing begins to fail, and take it back once all is written again."""
-        files = [*self._tracks, *self._lines, self.audit]
+        files: list[Track | LineFile | AuditLog] = [*self._tracks, *self._lines, self.audit]
         troubles = sum(file.troubles for file in files)
         failing = any(file.failing for file in files)
         news, self._troubles = troubles > self._troubles, troubles
         if (news or failing) and not self._storage_failed:
             self._storage_failed = True
             self.storage_failures += 1
-            reasons = [file.error for file in (*self._tracks, *self._lines) if file.error]
-            reason = reasons[-1] if reasons else "the audit trail cannot be written"
+            reasons = [track.error for track in self._tracks] + [lines.error for lines in self._lines]
+            reason = next((text for text in reasons if text), "the audit trail cannot be written")
             log.warning("A recording cannot be written, the call goes on: %s", reason)
             self._tell("storage_failed", position, reason=reason)
         elif self._storage_failed and not news and not failing:

@@ -210,12 +210,14 @@ class Track:
 
     def _put(self, octets: memoryview, now: float) -> None:
         block = self._width * len(self.channels)
-        self._in_parts(len(octets) // block, now, lambda wav, a, n: wav.append(octets[a * block : (a + n) * block], now))
+        self._in_parts(
+            len(octets) // block, lambda wav, start, n: wav.append(octets[start * block : (start + n) * block], now)
+        )
 
     def _pad(self, n_samples: int, now: float) -> None:
-        self._in_parts(n_samples, now, lambda wav, _, n: wav.pad(n, now))
+        self._in_parts(n_samples, lambda wav, _, n: wav.pad(n, now))
 
-    def _in_parts(self, n_samples: int, now: float, write: Callable[[WavJournal, int, int], object]) -> None:
+    def _in_parts(self, n_samples: int, write: Callable[[WavJournal, int, int], object]) -> None:
         """Write into the file, and into the next one where this one is full."""
         done = 0
         while done < n_samples:

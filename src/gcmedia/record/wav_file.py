@@ -31,7 +31,13 @@ EXTENSIBLE = 0xFFFE  # the real tag is in the sub-format
 
 
 def pack_header(
-    encoding: str, sample_rate: int, n_channels: int, n_octets: int, *, mark: bytes = DONE, rf64_from: int = UNKNOWN_SIZE
+    encoding: str,
+    sample_rate: int,
+    n_channels: int,
+    n_octets: int,
+    *,
+    mark: bytes = DONE,
+    rf64_from: int = UNKNOWN_SIZE,
 ) -> bytes:
     """The header of one of our files, for so many octets of audio; of one length whatever it tells.
 
@@ -177,9 +183,7 @@ def find_audio(file: BinaryIO, name: str) -> Header:
             if n_octets == UNKNOWN_SIZE and long_data_size is not None:
                 n_octets = long_data_size
             sample_rate, n_channels, encoding, block = found
-            return Header(
-                sample_rate, n_channels, encoding, block, rf64, riff_size, n_octets, offset, size, junk, mark
-            )
+            return Header(sample_rate, n_channels, encoding, block, rf64, riff_size, n_octets, offset, size, junk, mark)
         body = file.read(min(n_octets, 64))
         if kind == b"fmt ":
             found = _parse_fmt(body, name, offset)
