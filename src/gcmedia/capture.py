@@ -19,7 +19,7 @@ from ._core.receiver import Receiver
 from .auth import Credentials, TokenProvider, TokenSource
 from .clock import Clock
 from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
-from .delivery import MAX_TRANSCRIPTS, PAUSE_MODES, Delivery
+from .delivery import MAX_TRANSCRIPTS, PAUSE_MODES, Delivery, repair_once
 from .dialects import platform_media as dialect
 from .errors import (
     AuthError,
@@ -84,7 +84,8 @@ def capture(
     gate, compressor, silence, jitter, reconnect : configuration, optional
         See each.
     record_to : path, optional
-        Record into a folder of the conversation's name below this one.
+        Record into a folder of the conversation's name below this one.  What processes that died have left in it is
+        mended first.
     folder : path, optional
         Record into exactly this folder instead.
     overwrite : bool
@@ -132,8 +133,10 @@ def capture(
             f"the token would go to {region.media_url}, which is no host of the platform over TLS;"
             " pass allow_custom_host=True if that is meant"
         )
+    room = None
     if folder is None and record_to is not None:
-        folder = Path(record_to) / folder_name(conversation_id)
+        room = Path(record_to)
+        folder = room / folder_name(conversation_id)
     return Capture(
         conversation_id,
         tokens=tokens,
@@ -142,6 +145,7 @@ def capture(
         profile=profile,
         processing={"gate": gate, "compressor": compressor, "silence": silence, "jitter": jitter},
         reconnect=reconnect or ReconnectConfig(),
+        room=room,
         folder=None if folder is None else Path(folder),
         overwrite=overwrite,
         audit_policy=audit_policy,
@@ -189,6 +193,7 @@ class Capture(Delivery):
         profile: PlatformMediaConfig,
         processing: dict[str, Any],
         reconnect: ReconnectConfig,
+        room: Path | None,
         folder: Path | None,
         overwrite: bool,
         audit_policy: AuditPolicy | None,
@@ -216,6 +221,7 @@ class Capture(Delivery):
         )
         self.unknown_messages = 0
         self.malformed_messages = 0
+        self._room = room
         self._tokens = tokens
         self._owns_tokens = owns_tokens
         self._token = ""  # the one in use, so that no text of a server can repeat it
@@ -238,6 +244,8 @@ class Capture(Delivery):
             raise StateError(f"this capture is {self.state}; a call is captured once")
         self.state = "connecting"
         self._scope = anyio.CancelScope()
+        if self._room is not None:
+            await repair_once(self._room)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         try:

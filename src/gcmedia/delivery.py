@@ -13,6 +13,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,10 +29,10 @@ from .dialects.notifications import Utterance
 from .errors import ConfigError, StateError
 from .fanout import Fanout, Stream
 from .masking import MASKED_TEXT, Masking
-from .record import AuditPolicy, CallFolder, RecordConfig, WallMap
+from .record import AuditPolicy, CallFolder, RecordConfig, WallMap, repair_room
 from .types import MediaFormat, Stats, Transcript
 
-__all__ = ["PAUSE_MODES", "Delivery", "Said"]
+__all__ = ["PAUSE_MODES", "Delivery", "Said", "repair_once"]
 
 #: What becomes of the audio of a pause: not taken at all; kept for later; kept out of the stream only.
 PAUSE_MODES = ("drop", "buffer", "live_edge")
@@ -42,6 +43,33 @@ SERIES_S = 0.2
 MAX_PACKET_MS = 200.0
 EPOCH_S = 60.0  # media timestamps this near to the wall clock are taken for epoch ms
 FRAMES_AT_ONCE = 256  # then other tasks get a turn
+
+
+_repaired: set[Path] = set()
+
+
+async def repair_once(room: Path) -> None:
+    """Mend what processes that died have left in a room of recordings, the first time that this one records into it.
+
+    Calls that are being recorded, by whichever process, are left alone.  What cannot be mended is logged and left.
+    """
+    room = room.absolute()
+    if room in _repaired:
+        return
+    _repaired.add(room)
+    log = logging.getLogger("gcmedia.delivery")
+    try:
+        found = await anyio.to_thread.run_sync(partial(repair_room, room, unfinished=True))
+    except FileNotFoundError:
+        return  # the first call makes it
+    except OSError as error:
+        log.warning("%s cannot be looked through for calls that were cut off: %s", room, error)
+        return
+    for repair in found:
+        if repair.problem is not None:
+            log.warning("%s cannot be mended: %s", repair.path, repair.problem)
+        elif repair.outcome in ("mended", "named", "recovered"):
+            log.info("%s, of a process that died, is %s", repair.path, repair.outcome)
 
 
 class Said(Protocol):

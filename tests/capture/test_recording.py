@@ -182,7 +182,7 @@ def test_a_full_disk_does_not_end_the_call(backend: str, tmp_path: Path) -> None
         env=os.environ,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == ["connected", "ended"]
+    assert json.loads(done.stdout) == ["connected", "storage_failed", "storage_resumed", "ended"]
     assert done.stderr.count("the call goes on") == 1
     timeline = Timeline.load(tmp_path / "call" / "timeline.json")
     assert timeline.n_samples == 160_000

@@ -25,6 +25,7 @@ from ..config import (
     ReconnectConfig,
     SilenceConfig,
 )
+from ..delivery import repair_once
 from ..errors import ConfigError, StateError, TooManyStreams
 from ..fanout import Stream
 from ..reconnect import Reconnects, folder_name, tokens_and_region
@@ -294,6 +295,8 @@ class MediaStreams:
         if self.state != "new":
             raise StateError(f"these streams are {self.state}; they are captured once")
         self.state = "connecting"
+        if self._record_to is not None:
+            await repair_once(self._record_to)
         if self._audit_to is not None:
             self._audit = AuditLog(
                 self._audit_to, self._region.aws or self._region.domain, self._audit_policy, clock=self.clock.wall

@@ -7,8 +7,9 @@ from .folder import CallFolder, RecordedFrame
 from .journal import read_journal
 from .repair import Repair, call_folders, is_open, repair_call, repair_room, repair_wav
 from .settings import RecordConfig
-from .timeline import Timeline
+from .timeline import Timeline, manifest_schema
 from .transcript import TranscriptLog
+from .verify import FolderCheck, Problem, verify_call, verify_room
 from .wall import WallMap
 from .wav import WavJournal
 from .wav_file import WavData, WavInfo, read_wav, wav_info
@@ -18,6 +19,8 @@ __all__ = [
     "AuditLog",
     "AuditPolicy",
     "CallFolder",
+    "FolderCheck",
+    "Problem",
     "RecordConfig",
     "RecordedFrame",
     "Repair",
@@ -30,11 +33,14 @@ __all__ = [
     "call_folders",
     "check_audit",
     "is_open",
+    "manifest_schema",
     "read_journal",
     "read_wav",
     "repair_call",
     "repair_room",
     "repair_wav",
     "verify_audit",
+    "verify_call",
+    "verify_room",
     "wav_info",
 ]

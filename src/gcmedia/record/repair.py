@@ -113,15 +113,15 @@ def repair_call(folder: str | os.PathLike[str]) -> list[Repair]:
     return found
 
 
-def repair_room(room: str | os.PathLike[str]) -> list[Repair]:
-    """Repair every call below a folder, or the folder itself where it is one.
+def repair_room(room: str | os.PathLike[str], *, unfinished: bool = False) -> list[Repair]:
+    """Repair every call at and below a folder; with ``unfinished`` only those whose files have not got their names.
 
     Raises
     ------
     OSError
         If the room cannot be read.
     """
-    return [repair for folder in call_folders(room) for repair in repair_call(folder)]
+    return [repair for folder in call_folders(room, unfinished=unfinished) for repair in repair_call(folder)]
 
 
 def call_folders(room: str | os.PathLike[str], *, unfinished: bool = False) -> Iterator[Path]:

@@ -7,6 +7,7 @@ import json
 import os
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -15,7 +16,7 @@ from ..errors import ConfigError, FormatError
 from ..types import Hole, Stats
 from .lines import LineFile, replace_file, to_json
 
-__all__ = ["Spans", "Timeline", "manifest_digest"]
+__all__ = ["Spans", "Timeline", "manifest_digest", "manifest_schema"]
 
 SCHEMA = 1
 MAX_ENTRIES = 100_000
@@ -383,3 +384,9 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
     files = {name: about for name, about in manifest["files"].items() if name != "audit.jsonl"}
     text = json.dumps(manifest | {"files": files}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the manifest."""
+    schema: dict[str, Any] = json.loads((Path(__file__).parent / "manifest.schema.json").read_bytes())
+    return schema
