@@ -23,7 +23,7 @@ LEVELS = (
     ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact"),
     ("auth", "masking", "transport", "record"),
     ("delivery", "notifications", "reconnect"),
-    ("mute", "capture", "media_streams", "server"),
+    ("mute", "capture", "media_streams", "process", "server"),
     ("metrics", "monitor", "report", "simulator", "cli", "demo"),
     ("__main__",),
 )

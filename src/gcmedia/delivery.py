@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 from bisect import insort
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -53,7 +54,7 @@ async def repair_once(room: Path) -> None:
 
     Calls that are being recorded, by whichever process, are left alone.  What cannot be mended is logged and left.
     """
-    room = room.absolute()
+    room = Path(os.path.abspath(room))
     if room in _repaired:
         return
     _repaired.add(room)

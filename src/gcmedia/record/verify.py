@@ -43,8 +43,8 @@ class FolderCheck:
     folder : str
         Where.
     state : str
-        ``"proven"``; ``"broken"``, see ``problems``; ``"open"`` (a living process writes it); ``"cut off"`` (nobody does,
-        and it has no manifest: `repair_call`); ``"unreadable"``.
+        ``"proven"``; ``"broken"``, see ``problems``; ``"open"`` (a living process writes it); ``"cut off"`` (nobody
+        does, and it has no manifest: `repair_call`); ``"unreadable"``.
     problems : tuple of Problem
         All of them.
     conversation_id : str
@@ -167,9 +167,9 @@ def _check_files(path: Path, timeline: Timeline, problems: list[Problem]) -> int
         else:
             proven += 1
     for found in sorted(path.glob("*.wav*")):
-        if found.name not in timeline.files and found.name.startswith(("raw", "clean")):
-            if found.name.endswith(".wav.part") or ".processed." not in found.name:
-                problems.append(Problem(found.name, "is not in the manifest"))
+        ours = found.name.startswith(("raw", "clean")) and not found.name.endswith(".processed.wav")
+        if ours and found.name not in timeline.files:
+            problems.append(Problem(found.name, "is not in the manifest"))
     return proven
 
 
