@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from .media_streams import MediaStreams, capture_streams
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
+    from .record import RecordConfig
     from .regions import Region, resolve_region
 
 #: Imported when first asked for, with the libraries that they need.
@@ -90,6 +91,7 @@ _LAZY = {
     "MuteResult": "mute",
     "MuteState": "mute",
     "Notifications": "notifications",
+    "RecordConfig": "record",
     "Region": "regions",
     "TokenProvider": "auth",
     "capture": "capture",
@@ -154,6 +156,7 @@ __all__ = [
     "ReceiverBank",
     "ReconnectConfig",
     "ReconnectExhausted",
+    "RecordConfig",
     "Region",
     "RemoteProtocolError",
     "RetryExhausted",

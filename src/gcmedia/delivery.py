@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from bisect import insort
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -54,10 +53,8 @@ async def repair_once(room: Path) -> None:
 
     Calls that are being recorded, by whichever process, are left alone.  What cannot be mended is logged and left.
     """
-    room = Path(os.path.abspath(room))
-    if room in _repaired:
+    if not _first_time(room):
         return
-    _repaired.add(room)
     log = logging.getLogger("gcmedia.delivery")
     try:
         found = await anyio.to_thread.run_sync(partial(repair_room, room, unfinished=True))
@@ -71,6 +68,14 @@ async def repair_once(room: Path) -> None:
             log.warning("%s cannot be mended: %s", repair.path, repair.problem)
         elif repair.outcome in ("mended", "named", "recovered"):
             log.info("%s, of a process that died, is %s", repair.path, repair.outcome)
+
+
+def _first_time(room: Path) -> bool:
+    room = room.absolute()
+    if room in _repaired:
+        return False
+    _repaired.add(room)
+    return True
 
 
 class Said(Protocol):

@@ -32,10 +32,11 @@ class Outcome:
     problem: str | None = None
 
 
-def find_recordings(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """The recordings that are meant: files themselves, the raw tracks of call folders, all WAV files of other folders.
+def find_recordings(paths: Iterable[str | os.PathLike[str]], *, raw_only: bool = True) -> list[Path]:
+    """The recordings that are meant: files themselves, tracks of call folders, all WAV files of other folders.
 
-    What was made by processing, and tracks that are still being written, are left out.
+    Of call folders only the raw tracks count, with ``raw_only``.  What was made by processing, and tracks that are
+    still being written, are left out.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def find_recordings(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found.update(dict.fromkeys(_below(path)))
+            found.update(dict.fromkeys(_below(path, raw_only)))
         elif path.exists():
             found[path] = None
         else:
@@ -53,11 +54,11 @@ def find_recordings(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return list(found)
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, raw_only: bool) -> Iterator[Path]:
     for at, folders, names in os.walk(folder):
         folders.sort()
         wavs = sorted(name for name in names if name.lower().endswith(".wav") and SUFFIX not in name)
-        if MANIFEST_NAME in names:
+        if raw_only and MANIFEST_NAME in names:
             wavs = [name for name in wavs if name.startswith("raw")]
         yield from (Path(at, name) for name in wavs)
 

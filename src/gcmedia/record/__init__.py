@@ -5,6 +5,7 @@ from .audit_chain import AuditCheck, check_audit, verify_audit
 from .audit_policy import AuditPolicy
 from .folder import CallFolder, RecordedFrame
 from .journal import read_journal
+from .prune import Pruned, prune_room
 from .repair import Repair, call_folders, is_open, repair_call, repair_room, repair_wav
 from .settings import RecordConfig
 from .timeline import Timeline, manifest_schema
@@ -21,6 +22,7 @@ __all__ = [
     "CallFolder",
     "FolderCheck",
     "Problem",
+    "Pruned",
     "RecordConfig",
     "RecordedFrame",
     "Repair",
@@ -34,6 +36,7 @@ __all__ = [
     "check_audit",
     "is_open",
     "manifest_schema",
+    "prune_room",
     "read_journal",
     "read_wav",
     "repair_call",

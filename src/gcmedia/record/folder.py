@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["CallFolder", "RecordedFrame"]
+__all__ = ["CallFolder", "RecordedFrame", "is_ours"]
 
 log = logging.getLogger(__name__)
 
@@ -514,6 +514,13 @@ def _file_names(channels: tuple[str, ...]) -> list[str]:
     names = [re.sub(r"[^A-Za-z0-9_-]", "_", channel)[:32] or "_" for channel in channels]
     lowered = [name.lower() for name in names]
     return [name if lowered.count(name.lower()) == 1 else f"{name}-{index}" for index, name in enumerate(names)]
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of a call folder has a name that recording, converting, processing or reporting gives."""
+    if name in FIXED_NAMES or _TRACK.fullmatch(name) or name.removesuffix(".tmp") in FIXED_NAMES:
+        return True
+    return any(name.endswith(end) and _TRACK.fullmatch(f"{name.removesuffix(end)}.wav") for end in DERIVED)
 
 
 def _is_our_wav(path: Path) -> bool:
