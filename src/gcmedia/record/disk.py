@@ -7,10 +7,23 @@ import fcntl
 import os
 from collections.abc import Callable
 
-__all__ = ["LASTING", "failure", "identity", "is_held", "make", "moved", "still_there", "sync_directory", "write_at"]
+__all__ = [
+    "LASTING",
+    "PASSING",
+    "failure",
+    "identity",
+    "is_held",
+    "make",
+    "moved",
+    "still_there",
+    "sync_directory",
+    "whole",
+    "write_at",
+]
 
 #: What is wrong with the path itself; no waiting mends it.
 LASTING = frozenset((errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR, errno.EEXIST))
+PASSING = ".new"  # ends the name of a file that is being made, and begins with a dot
 PIECE_OCTETS = 1 << 20
 MOST_MOVED = 256 << 20  # octets that are copied when a file has to be made anew, about a second's work
 
@@ -79,7 +92,18 @@ def still_there(known: tuple[int, int], path: str) -> bool:
     return (found.st_ino, found.st_dev) == known
 
 
-def moved(fd: int, path: str, flags: int, n_octets: int) -> int:
+def whole(path: str, octets: bytes) -> int:
+    """Make a new file that has its first octets from the moment on at which it has its name, and hold it.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done now, or something of that name is there; then nothing has changed.
+    """
+    return _placed(path, lambda fd: _raised(write_at(fd, octets, 0)[1]))
+
+
+def moved(fd: int, path: str, n_octets: int) -> int:
     """Make a file anew that has vanished from its path, with its first octets; the old descriptor is closed.
 
     Raises
@@ -89,8 +113,8 @@ def moved(fd: int, path: str, flags: int, n_octets: int) -> int:
     """
     if n_octets > MOST_MOVED:
         raise OSError(errno.EFBIG, f"vanished, with {n_octets} octets, more than {MOST_MOVED} to write again")
-    new = make(path, flags)
-    try:
+
+    def copy(new: int) -> None:
         done = 0
         while done < n_octets:
             piece = os.pread(fd, min(PIECE_OCTETS, n_octets - done), done)
@@ -98,14 +122,33 @@ def moved(fd: int, path: str, flags: int, n_octets: int) -> int:
                 raise OSError(errno.EIO, "vanished, and ends early")
             written, error = write_at(new, piece, done)
             done += written
-            if error is not None:
-                raise error
+            _raised(error)
+
+    new = _placed(path, copy)
+    failure(os.close, fd)
+    return new
+
+
+def _placed(path: str, fill: Callable[[int], None]) -> int:
+    """Fill a file under a passing name, and give it its own."""
+    folder, name = os.path.split(path)
+    passing = os.path.join(folder, f".{name}{PASSING}")
+    new = make(passing, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    try:
+        fill(new)
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "exists", path)
+        os.rename(passing, path)
     except OSError:
         os.close(new)
-        failure(os.unlink, path)
+        failure(os.unlink, passing)
         raise
-    os.close(fd)
     return new
+
+
+def _raised(error: OSError | None) -> None:
+    if error is not None:
+        raise error
 
 
 def sync_directory(path: str) -> None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from ..errors import ConfigError, FormatError, StateError
 from ..types import Hole, MediaFormat, Stats, Transcript
 from .audit import AuditLog, AuditPolicy, check_details, iso_time
-from .disk import LASTING, failure
+from .disk import LASTING, PASSING, failure
 from .journal import JOURNAL_NAME
 from .lines import LineFile, sha256_of
 from .settings import RecordConfig
 from .timeline import Timeline
-from .track import Track
+from .track import Track, file_names
 from .transcript import TranscriptLog
 from .wav_file import CODINGS
 
@@ -179,14 +179,21 @@ class CallFolder:
                 raise
         else:
             self._clear(overwrite)
+        self.timeline = Timeline(
+            format.sample_rate,
+            format.channels,
+            conversation_id=conversation_id,
+            started_at=iso_time(clock()),
+            encoding=format.encoding,
+        )
         try:
-            names = _file_names(format.channels)
+            # The journal first, so that whatever comes after it can be put together again.
+            self._journal = self._open_lines(JOURNAL_NAME, {"call": self.timeline.about()})
+            names = file_names(format.channels)
             received = format.encoding if format.encoding in CODINGS and self.config.encoding == "received" else "L16"
             self._raw = self._open_tracks("raw", names, received)
             self._clean = self._open_tracks("clean", names, "L16") if clean and self.config.clean else []
-            self._journal, self._metrics, self._series = (
-                self._open_lines(name) for name in (JOURNAL_NAME, "metrics.jsonl", "series.jsonl")
-            )
+            self._metrics, self._series = (self._open_lines(name) for name in ("metrics.jsonl", "series.jsonl"))
             self.audit = AuditLog(
                 self.path / "audit.jsonl",
                 region,
@@ -201,14 +208,7 @@ class CallFolder:
         except BaseException:
             self._abandon()
             raise
-        self.timeline = Timeline(
-            format.sample_rate,
-            format.channels,
-            conversation_id=conversation_id,
-            started_at=iso_time(clock()),
-            encoding=format.encoding,
-            journal=self._journal,
-        )
+        self.timeline.journal = self._journal
         self.transcripts = TranscriptLog(format.sample_rate)
         self._journal.add({"tracks": {name: about for track in self._tracks for name, about in track.files.items()}})
         self._journal.flush()
@@ -402,8 +402,8 @@ class CallFolder:
         """The track of a channel, and which of its channels that is."""
         return (tracks[channel], 0) if len(tracks) == len(self.format.channels) else (tracks[0], channel)
 
-    def _open_lines(self, name: str) -> LineFile:
-        lines = LineFile(self.path / name, patient=True)
+    def _open_lines(self, name: str, first: dict[str, Any] | None = None) -> LineFile:
+        lines = LineFile(self.path / name, patient=True, first=first)
         self._lines.append(lines)
         return lines
 
@@ -509,15 +509,10 @@ class _Period:
         self.concealed += bool(frame.concealed)
 
 
-def _file_names(channels: tuple[str, ...]) -> list[str]:
-    """Names of channels as parts of file names; servers choose them, so nothing but letters and digits is kept."""
-    names = [re.sub(r"[^A-Za-z0-9_-]", "_", channel)[:32] or "_" for channel in channels]
-    lowered = [name.lower() for name in names]
-    return [name if lowered.count(name.lower()) == 1 else f"{name}-{index}" for index, name in enumerate(names)]
-
-
 def is_ours(name: str) -> bool:
     """Whether a file of a call folder has a name that recording, converting, processing or reporting gives."""
+    if name.startswith("."):
+        return name.endswith(f".part{PASSING}") and is_ours(name[1:].removesuffix(PASSING))
     if name in FIXED_NAMES or _TRACK.fullmatch(name) or name.removesuffix(".tmp") in FIXED_NAMES:
         return True
     return any(name.endswith(end) and _TRACK.fullmatch(f"{name.removesuffix(end)}.wav") for end in DERIVED)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ..errors import FormatError
-from .disk import LASTING, failure, identity, make, moved, still_there, write_at
+from .disk import LASTING, failure, identity, make, moved, still_there, whole, write_at
 
 __all__ = ["LineFile", "read_lines", "replace_file", "sha256_of", "to_json"]
 
@@ -30,6 +30,8 @@ class LineFile:
         The file; made if missing, else continued.
     patient : bool
         Whether a file that cannot be opened now is opened later.
+    first : dict, optional
+        Line that a new file has from the moment on at which it has its name.
 
     Raises
     ------
@@ -42,8 +44,11 @@ class LineFile:
         How often writing began to fail, or the file had to be made anew.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, patient: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, patient: bool = False, first: dict[str, Any] | None = None
+    ) -> None:
         self.path = os.fspath(path)
+        self._first = b"" if first is None else to_json(first) + b"\n"
         self._fd = -1
         self._identity = (0, 0)
         self._end = 0
@@ -107,7 +112,11 @@ class LineFile:
     def _open(self) -> OSError | None:
         try:
             if self._fd < 0:
-                self._fd = make(self.path, os.O_RDWR | os.O_CREAT)
+                if self._first and not os.path.lexists(self.path):
+                    self._fd = whole(self.path, self._first)
+                    self.n_lines = 1
+                else:
+                    self._fd = make(self.path, os.O_RDWR | os.O_CREAT)
                 self._end = os.fstat(self._fd).st_size
             elif still_there(self._identity, self.path):
                 return None
@@ -115,7 +124,7 @@ class LineFile:
                 if not self.failing:
                     self._trouble(FileNotFoundError(errno.ENOENT, "vanished, and was made anew"))
                     self.failing = True
-                self._fd = moved(self._fd, self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, self._end)
+                self._fd = moved(self._fd, self.path, self._end)
             self._identity = identity(self._fd)
         except OSError as error:
             return error

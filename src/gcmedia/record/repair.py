@@ -11,12 +11,13 @@ from typing import Any
 
 from ..errors import FormatError, MediaError
 from .audit import AuditLog
-from .disk import failure, is_held, sync_directory
+from .disk import PASSING, failure, is_held, sync_directory
 from .journal import JOURNAL_NAME, read_journal
 from .lines import sha256_of
 from .timeline import Timeline
+from .track import file_names
 from .transcript import TranscriptLog
-from .wav_file import OPEN, UNKNOWN_SIZE, Header, find_audio, pack_header, wav_info
+from .wav_file import OPEN, UNKNOWN_SIZE, Header, WavInfo, find_audio, pack_header, wav_info
 
 __all__ = ["MANIFEST_NAME", "Repair", "call_folders", "is_open", "repair_call", "repair_room", "repair_wav"]
 
@@ -107,6 +108,8 @@ def repair_call(folder: str | os.PathLike[str]) -> list[Repair]:
     folder = Path(folder)
     if is_open(folder):
         return [Repair(str(folder), "open")]
+    for path in folder.glob(f".*{PART}{PASSING}"):
+        path.unlink(missing_ok=True)  # its writer died before it had a name
     found = [repair_wav(path) for path in sorted(folder.iterdir()) if path.name.endswith((".wav", ".wav.part"))]
     if (folder / JOURNAL_NAME).exists():
         found.append(_recover(folder))
@@ -134,7 +137,7 @@ def call_folders(room: str | os.PathLike[str], *, unfinished: bool = False) -> I
 
 def is_open(folder: str | os.PathLike[str]) -> bool:
     """Whether a living process writes a file of the folder."""
-    for path in Path(folder).glob("*" + PART):
+    for path in (*Path(folder).glob(f"*{PART}"), *Path(folder).glob(f".*{PART}{PASSING}")):
         try:
             if is_held(path):
                 return True
@@ -146,7 +149,7 @@ def is_open(folder: str | os.PathLike[str]) -> bool:
 def _call_folders(folder: Path, unfinished: bool, depth: int) -> Iterator[Path]:
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     names = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
-    parts = any(name.endswith(PART) for name in names)
+    parts = any(name.endswith((PART, PART + PASSING)) for name in names)
     if parts or (not unfinished and any(name == MANIFEST_NAME or name.endswith(".wav") for name in names)):
         yield folder
     for entry in entries if depth else ():
@@ -236,10 +239,11 @@ def _describe(folder: Path, timeline: Timeline) -> None:
     """The tracks that are there: those that the journal tells of, and their later files."""
     known, timeline.tracks = timeline.tracks, {}
     for path in sorted(folder.glob("*.wav")):
-        about = known.get(path.name) or known.get(f"{path.name.split('.')[0]}.wav")
+        info = wav_info(path)
+        first = f"{path.name.split('.')[0]}.wav"
+        about = known.get(path.name) or known.get(first) or _by_name(first, info, timeline)
         if about is None:
             continue  # not of this call
-        info = wav_info(path)
         timeline.tracks[path.name] = about | {"n_samples": info.n_samples, "position": 0}
     for name, about in timeline.tracks.items():
         stem, _, number = name.removesuffix(".wav").partition(".")
@@ -247,6 +251,30 @@ def _describe(folder: Path, timeline: Timeline) -> None:
             earlier = [f"{stem}.wav"] + [f"{stem}.{i}.wav" for i in range(2, int(number))]
             about["position"] = sum(timeline.tracks.get(file, {"n_samples": 0})["n_samples"] for file in earlier)
         timeline.n_samples = max(timeline.n_samples, about["position"] + about["n_samples"])
+
+
+def _by_name(name: str, info: WavInfo, timeline: Timeline) -> dict[str, Any] | None:
+    """What a track is, of a journal that was cut off before it told."""
+    for kind in ("raw", "clean"):
+        found: list[str] = []
+        if name == f"{kind}.wav":
+            found = list(timeline.channels)
+        for channel, part in zip(timeline.channels, file_names(timeline.channels), strict=True):
+            if name == f"{kind}-{part}.wav":
+                found = [channel]
+        if found and len(found) == info.n_channels:
+            return {
+                "channel": found[0] if len(found) == 1 else None,
+                "channels": found,
+                "kind": kind,
+                "encoding": info.encoding,
+                "sample_rate": info.sample_rate,
+                "incomplete": False,
+                "error": None,
+                "n_unwritten": 0,
+                "unwritten": [],
+            }
+    return None
 
 
 def _write_texts(folder: Path, transcripts: TranscriptLog) -> None:

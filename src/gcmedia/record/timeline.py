@@ -122,10 +122,13 @@ class Timeline:
     encoding : str
         As received.
     journal : LineFile, optional
-        Every entry is also put there, as it comes, for the case that `write` is never reached.
+        Every entry is also put there, as it comes, for the case that `write` is never reached; its first line is what
+        `about` says.
 
     Attributes
     ----------
+    journal : LineFile or None
+        As given; it can be set later.
     n_samples : int
         Length of the call, per channel.
     holes : list of Hole
@@ -185,9 +188,7 @@ class Timeline:
         self._holes_not_stored = 0
         self._events_not_stored = 0
         self._masks_not_stored = 0
-        self._journal = journal
-        if journal is not None:
-            journal.add({"call": self._about()})
+        self.journal = journal
 
     @property
     def duration_s(self) -> float:
@@ -196,8 +197,8 @@ class Timeline:
 
     def hole(self, position: int, n_samples: int, cause: str) -> None:
         """Note a span without received audio."""
-        if self._journal is not None:
-            self._journal.add({"hole": {"position": position, "n_samples": n_samples, "cause": cause}})
+        if self.journal is not None:
+            self.journal.add({"hole": {"position": position, "n_samples": n_samples, "cause": cause}})
         self.hole_samples += n_samples
         self.n_samples = max(self.n_samples, position + n_samples)
         last = self.holes[-1] if self.holes else None
@@ -210,8 +211,8 @@ class Timeline:
 
     def mask(self, position: int, n_samples: int, fill: str) -> None:
         """Note a span whose audio was replaced on purpose."""
-        if self._journal is not None:
-            self._journal.add({"mask": {"position": position, "n_samples": n_samples, "fill": fill}})
+        if self.journal is not None:
+            self.journal.add({"mask": {"position": position, "n_samples": n_samples, "fill": fill}})
         if len(self.masks) < MAX_ENTRIES:
             self.masks.append((position, n_samples, fill))
         else:
@@ -221,8 +222,8 @@ class Timeline:
         """Note something that happened when the call had come to ``position``."""
         if "time_s" in details:
             raise ConfigError("event detail 'time_s' is computed from the position")
-        if self._journal is not None:
-            self._journal.add({"event": {"position": position, "kind": kind, **details}})
+        if self.journal is not None:
+            self.journal.add({"event": {"position": position, "kind": kind, **details}})
         if len(self.events) < MAX_ENTRIES:
             time_s = round(position / self.sample_rate, 6)
             self.events.append({"position": position, "time_s": time_s, "kind": kind, **details})
@@ -316,7 +317,8 @@ class Timeline:
         timeline.files = manifest.files
         return timeline
 
-    def _about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
+        """What is known of the call from the beginning."""
         return {
             "schema": SCHEMA,
             "conversation_id": self.conversation_id,
@@ -329,14 +331,14 @@ class Timeline:
     def _run(self, kind: str, name: str, position: int, n_samples: int) -> None:
         spans: Spans = getattr(self, kind)[name]
         # A run goes to the journal when the next one begins, so that it costs one line.
-        before = spans.last() if self._journal is not None and len(spans) else None
-        if spans.add(position, n_samples) and before is not None and self._journal is not None:
-            self._journal.add({kind: {"channel": name, "position": before[0], "n_samples": before[1]}})
+        before = spans.last() if self.journal is not None and len(spans) else None
+        if spans.add(position, n_samples) and before is not None and self.journal is not None:
+            self.journal.add({kind: {"channel": name, "position": before[0], "n_samples": before[1]}})
 
     def _manifest(self) -> _Manifest:
         rate = self.sample_rate
         return _Manifest(
-            **self._about(),
+            **self.about(),
             n_samples=self.n_samples,
             duration_s=round(self.duration_s, 6),
             holes=[

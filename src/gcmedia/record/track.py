@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,9 +16,16 @@ from .wav_file import CODINGS
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Track"]
+__all__ = ["Track", "file_names"]
 
 AHEAD_S = 10  # by how much one channel of a file may be ahead of another; then silence is put for the other
+
+
+def file_names(channels: tuple[str, ...]) -> list[str]:
+    """Names of channels as parts of file names; servers choose them, so nothing but letters and digits is kept."""
+    names = [re.sub(r"[^A-Za-z0-9_-]", "_", channel)[:32] or "_" for channel in channels]
+    lowered = [name.lower() for name in names]
+    return [name if lowered.count(name.lower()) == 1 else f"{name}-{index}" for index, name in enumerate(names)]
 
 
 class _Part(NamedTuple):

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..errors import ConfigError, FormatError, StateError
-from .disk import LASTING, failure, identity, make, moved, still_there, sync_directory, write_at
+from .disk import LASTING, failure, identity, moved, still_there, sync_directory, whole, write_at
 from .wav_file import CODINGS, DONE, OPEN, UNKNOWN_SIZE, pack_header
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ __all__ = ["WavJournal"]
 BUFFER_OCTETS = 32 * 1024  # small appends are collected up to here
 FILL_OCTETS = 64 * 1024  # silence is written in pieces of this size
 MAX_SPANS = 1000  # spans not written that are kept one by one
-FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL
 
 
 class WavJournal:
@@ -128,9 +127,6 @@ class WavJournal:
         self._header_size = len(self._header())
         error = self._open()
         if error is not None and (not patient or error.errno in LASTING):
-            if self._fd >= 0:
-                os.close(self._fd)
-                os.unlink(self.part_path)
             raise error
         self._note(error)
 
@@ -274,18 +270,19 @@ class WavJournal:
         """Make the file, or make it anew when it has vanished from under its name."""
         try:
             if self._fd < 0:
-                self._fd = make(self.part_path, FLAGS)
-                self._identity = identity(self._fd)
-                self._in_header = -1
-            elif not still_there(self._identity, self.part_path):
+                self._fd = whole(self.part_path, self._header())
+                self._in_header = self._on_disk
+            elif still_there(self._identity, self.part_path):
+                return None
+            else:
                 if not self._failing:  # else it has been told
                     self._trouble(FileNotFoundError(errno.ENOENT, "vanished, and was made anew"))
                     self._failing = True
-                self._fd = moved(self._fd, self.part_path, FLAGS, self._header_size + self._on_disk)
-                self._identity = identity(self._fd)
+                self._fd = moved(self._fd, self.part_path, self._header_size + self._on_disk)
+            self._identity = identity(self._fd)
         except OSError as error:
             return error
-        return None if self._in_header >= 0 else self._tell()
+        return None
 
     def _tell(self) -> OSError | None:
         """Make the header tell of all audio that is on disk."""
