@@ -182,6 +182,11 @@ class AuditLog:
         """Whether the last attempt to write its file failed."""
         return self._file is not None and self._file.failing
 
+    def flush(self) -> None:
+        """Open the file if that could not be done before, and make it anew if it has vanished."""
+        if self._file is not None:
+            self._file.flush()
+
     def close(self) -> None:
         """Close the file, if it is the log's own."""
         if self._file is not None:

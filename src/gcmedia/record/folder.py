@@ -174,11 +174,10 @@ class CallFolder:
         self._lines: list[LineFile] = []
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._clear(overwrite)
         except OSError as error:
             if error.errno in LASTING:
                 raise
-        else:
-            self._clear(overwrite)
         self.timeline = Timeline(
             format.sample_rate,
             format.channels,
@@ -338,6 +337,7 @@ class CallFolder:
             track.flush(now)
         for lines in self._lines:
             lines.flush()
+        self.audit.flush()
         self._look_at_storage(self.timeline.n_samples)
 
     def close(self, stats: Stats | None = None) -> bool:
