@@ -35,7 +35,6 @@ SUFFIX = ".processed"
 SCHEMA = 1
 PACKET_MS = 200  # of audio that are read at a time
 PROGRESS_S = 20  # of audio between two calls of on_progress
-FULL_SCALE = 32768.0
 ENCODINGS = {"L16": "L16LE", "U8": "L16LE", "PCMU": "PCMU", "PCMA": "PCMA"}
 
 
@@ -269,7 +268,7 @@ class _Channel:
             self._end_second()
         return {
             "level_dbov": _dbov(self.squares, self.n_samples),
-            "peak_dbov": _dbov((self.peak / FULL_SCALE) ** 2, 1),
+            "peak_dbov": _dbov(self.peak**2, 1),
             "silent_samples": self.silence.total,
             "silence": list(self.silence),
             "silence_not_stored": self.silence.not_stored,
