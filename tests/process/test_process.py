@@ -10,6 +10,7 @@ import subprocess
 import sys
 import wave
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ def noisy(seconds: float, n_channels: int = 1, rate: int = 8000) -> np.ndarray[t
 
 
 def write(path: Path, pcm: bytes, rate: int = 8000, n_channels: int = 1, encoding: str = "L16") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with WavJournal(path, rate, n_channels, encoding) as journal:
         journal.append(pcm, 0.0)
     return path
@@ -94,11 +96,12 @@ def test_every_kind_of_file_is_decoded_and_told_of(encoding: str, n_channels: in
             file.writeframes(octets)
         linear = ((np.frombuffer(octets, np.uint8).astype(np.int16) - 128) * 256).reshape(-1, n_channels)
     else:
-        encode, decode = {
+        laws: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
             "L16": (bytes, bytes),
             "PCMU": (ulaw_encode, ulaw_decode),
             "PCMA": (alaw_encode, alaw_decode),
-        }[encoding]
+        }
+        encode, decode = laws[encoding]
         octets = encode(pcm.tobytes())
         write(path, octets, 8000, n_channels, encoding)
         linear = np.frombuffer(decode(octets), np.int16).reshape(-1, n_channels)
@@ -173,11 +176,7 @@ def test_a_resampled_file_has_its_length_and_its_tone(tmp_path: Path) -> None:
 
 
 def test_side_by_side_is_as_one_after_the_other(tmp_path: Path) -> None:
-    sources = [
-        write(tmp_path / "in" / f"{i}" / "a.wav", noisy(2.0 + i).tobytes())
-        for i in range(4)
-        if not (tmp_path / "in" / f"{i}").mkdir(parents=True)
-    ]
+    sources = [write(tmp_path / "in" / f"{i}" / "a.wav", noisy(2.0 + i).tobytes()) for i in range(4)]
     (tmp_path / "in" / "bad.wav").write_bytes(b"RIFF")
     seconds: list[float] = []
     outcomes = {
@@ -220,7 +219,7 @@ def test_what_cannot_be_done_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "cd.wav", noisy(0.1).tobytes(), rate=44_100)
     with pytest.raises(FormatError, match="44100 Hz, not a multiple of 1000"):
         process_file(path)
-    first, second = (write(tmp_path / name / "x.wav", b"\0\0") for name in "ab" if not (tmp_path / name).mkdir())
+    first, second = (write(tmp_path / name / "x.wav", b"\0\0") for name in "ab")
     with pytest.raises(ConfigError, match="would both become"):
         list(process_many([first, first], out=tmp_path / "out"))
     assert len(list(process_many([first, second], out=tmp_path / "out", jobs=1))) == 2

@@ -11,10 +11,10 @@ import soundfile
 
 from gcmedia import ulaw_decode
 from gcmedia.errors import ConfigError, FormatError
-from gcmedia.record import WavJournal, read_wav, verify_call
+from gcmedia.record import CallFolder, Timeline, WavJournal, read_wav, verify_call
 from gcmedia.record.convert import convert_file, replace_in_manifest
 
-from .test_folder import STEREO, CallFolder, Timeline, frame, record_call
+from .test_folder import STEREO, frame, record_call
 
 
 def speechlike(n_samples: int, n_channels: int = 1) -> bytes:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gcmedia.errors import ConfigError
-from gcmedia.record import prune_room, verify_call
+from gcmedia.record import CallFolder, prune_room, verify_call
 
-from .test_folder import MONO, CallFolder, frame, record_call
+from .test_folder import MONO, frame, record_call
 
 DAY = 86_400
 NOW = 1_800_000_000.0

@@ -15,6 +15,8 @@ import pytest
 import soundfile
 
 from gcmedia.record import (
+    CallFolder,
+    Timeline,
     WavJournal,
     call_folders,
     read_wav,
@@ -26,7 +28,7 @@ from gcmedia.record import (
 )
 from gcmedia.types import Hole
 
-from .test_folder import STEREO, CallFolder, Timeline, frame, record_call
+from .test_folder import STEREO, frame, record_call
 from .test_wav import PCM_FMT, ramp, riff
 
 

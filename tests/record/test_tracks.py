@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from gcmedia import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 from gcmedia.errors import ConfigError
-from gcmedia.record import RecordConfig, read_wav, verify_call
+from gcmedia.record import CallFolder, RecordConfig, Timeline, read_wav, verify_call
 from gcmedia.types import MediaFormat
 
-from .test_folder import MONO, STEREO, CallFolder, Timeline, frame
+from .test_folder import MONO, STEREO, frame
 
 MAGNITUDES = st.integers(1, 30_000)
 
@@ -63,10 +63,10 @@ def test_interleaved_files_hold_what_files_apart_hold(
 def samples(folder: Path, stem: str) -> np.ndarray[tuple[int, int], np.dtype[np.int16]]:
     """Of all files of a track, by position, of shape (n, n_channels)."""
     timeline = Timeline.load(folder / "timeline.json")
-    found = []
+    found: list[np.ndarray[tuple[int, int], np.dtype[np.int16]]] = []
     for name, track in sorted(timeline.tracks.items(), key=lambda item: item[1]["position"]):
         if name.split(".")[0] == stem:
-            assert track["position"] == sum(map(len, found))
+            assert track["position"] == sum(len(one) for one in found)
             wav = read_wav(folder / name)
             octets = ulaw_decode(wav.data) if wav.encoding == "PCMU" else wav.data
             found.append(np.frombuffer(octets, np.int16).reshape(-1, wav.n_channels))
@@ -162,4 +162,4 @@ def test_settings_out_of_range_are_named() -> None:
         ({"rotate_s": 0.5}, r"rotate_s is 0\.5 s"),
     ):
         with pytest.raises(ConfigError, match=message):
-            RecordConfig(**settings_)  # type: ignore[arg-type]
+            RecordConfig(**settings_)

@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 
 from gcmedia.errors import ConfigError
-from gcmedia.record import AuditLog, check_audit, manifest_schema, verify_call, verify_room
+from gcmedia.record import AuditLog, CallFolder, check_audit, manifest_schema, verify_call, verify_room
 
-from .test_folder import STEREO, CallFolder, record_call
+from .test_folder import STEREO, record_call
 
 
 def manifest(folder: Path) -> dict[str, Any]:
