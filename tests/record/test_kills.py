@@ -139,7 +139,7 @@ def test_what_sigkill_leaves_opens_and_is_mended_and_the_rest_is_not_touched(tmp
         assert not list(room.rglob("*.part*"))
         check(room, call, n_frames)
         found = verify_room(room)
-        assert found
+        assert found or n_frames == 0  # else it had not begun
         assert all(one.ok for one in found), [one.problems for one in found]
         assert {repair.outcome for repair in repair_room(room)} <= {"healthy"}
     assert cut_off > KILLS // 3  # else it was not the middle of calls that was hit

@@ -282,7 +282,7 @@ class CallFolder:
             self._audit_media(position + n_samples)
         if self._flushed_at is None:
             self._flushed_at = now
-        elif not 0.0 <= now - self._flushed_at < self.config.flush_s:
+        elif not 0.0 <= now - self._flushed_at < self.config.flush_s - n_samples / self.format.sample_rate:
             self.flush(now)
         return True
 

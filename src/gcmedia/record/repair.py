@@ -291,12 +291,11 @@ def _hash(folder: Path, timeline: Timeline, name: str) -> None:
 def _audit(folder: Path, timeline: Timeline) -> None:
     """Tell the trail of the repair; one that does not hold is left as it is."""
     path = folder / "audit.jsonl"
-    if path.exists():
-        try:
-            log = AuditLog(path, interaction_id=timeline.conversation_id)
-        except MediaError:
-            pass
-        else:
-            log.record("repair", outcome="recovered", n_samples=timeline.n_samples, manifest_sha256=timeline.digest())
-            log.close()
-        _hash(folder, timeline, "audit.jsonl")
+    try:
+        log = AuditLog(path, interaction_id=timeline.conversation_id)
+    except MediaError:
+        pass
+    else:
+        log.record("repair", outcome="recovered", n_samples=timeline.n_samples, manifest_sha256=timeline.digest())
+        log.close()
+    _hash(folder, timeline, path.name)

@@ -204,8 +204,10 @@ class WavJournal:
         self._buffer += view
         if self._flushed_at is None:
             self._flushed_at = now
-        # A clock that steps back flushes too: the promise is about what may be lost, not about the clock.
-        if len(self._buffer) >= BUFFER_OCTETS or not 0.0 <= now - self._flushed_at < self._flush_s:
+        # As long before the end of the period as what came now is long: no more than the period may be lost.  A clock
+        # that steps back flushes too: the promise is about what may be lost, not about the clock.
+        patience = self._flush_s - len(view) / (self._block * self.sample_rate)
+        if len(self._buffer) >= BUFFER_OCTETS or not 0.0 <= now - self._flushed_at < patience:
             return self.flush(now)
         return not self._failing
 
