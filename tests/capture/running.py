@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from gcmedia import Frame, GcmediaError, Hole, JitterConfig, Stats, Transcript
 from gcmedia.auth import Credentials
 from gcmedia.capture import Capture, capture
-from gcmedia.clock import Clock, ScaledClock
+from gcmedia.clock import Clock
 from gcmedia.config import PlatformMediaConfig
 from gcmedia.record.timeline import Timeline
 from gcmedia.simulator import Call, Faults, Record, Simulator, Truth
+from tests.clocks import HurriedClock
 
 CONVERSATION = "conv"
 SPEED = 500.0  # of the client's clock: a back-off of a second takes 2 ms
@@ -132,7 +133,7 @@ async def run(
             CONVERSATION,
             credentials=credentials(cloud),
             profile=profile or patient(),
-            clock=clock or ScaledClock(SPEED),
+            clock=clock or HurriedClock(SPEED),
             folder=folder,
             **options,
         )

@@ -101,7 +101,7 @@ def simulating(*arguments: str) -> Iterator[dict[str, str]]:
         assert lines[3].startswith("# in another shell: gcmedia capture ")
         yield exported
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
 
 
 @contextmanager
@@ -337,7 +337,7 @@ def test_a_signal_stops_the_call_and_completes_its_files(sent: signal.Signals, b
                 threading.Event().wait(0.02)
             threading.Event().wait(0.5)
             process.send_signal(sent)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     counters = json.loads(out)
     assert counters["balanced"] is True
@@ -358,7 +358,7 @@ def test_a_signal_while_connecting_is_130(backend: str, tmp_path: Path) -> None:
                 threading.Event().wait(0.02)
             threading.Event().wait(0.2)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []

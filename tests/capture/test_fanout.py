@@ -148,7 +148,7 @@ async def test_the_end_wakes_producer_and_every_consumer(end: str) -> None:
         assert await taken(empty) == []
         ended += 1
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(consume)
@@ -178,7 +178,7 @@ async def test_several_consumers_share_a_stream_and_none_is_forgotten() -> None:
             found.append(item)
             await anyio.lowlevel.checkpoint()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
                 tasks.start_soon(consume)
@@ -205,7 +205,7 @@ async def test_a_failure_reaches_one_of_several_consumers() -> None:
                 return
         ended += 1
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(consume)
@@ -223,7 +223,7 @@ async def test_several_producers_wait_and_none_is_forgotten() -> None:
         await stream.wait_room()
         done += 1
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(wait)
@@ -257,7 +257,7 @@ async def test_hold_keeps_everything_back_until_release() -> None:
 async def test_release_wakes_who_waits() -> None:
     stream = filled("drop_oldest", 2)
     stream.hold()
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anext, stream)
             await anyio.wait_all_tasks_blocked()
@@ -274,7 +274,7 @@ async def test_release_can_drop_what_was_held_and_counts_it() -> None:
         await stream.wait_room()
         waited = True
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(produce)
             await anyio.wait_all_tasks_blocked()
@@ -294,7 +294,7 @@ async def test_the_end_of_a_stream_that_is_held_gives_out_what_it_has() -> None:
 
 async def test_a_producer_that_is_hurried_waits_no_more_and_is_bounded_still() -> None:
     stream = filled("wait", 3)
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(stream.wait_room)
             await anyio.wait_all_tasks_blocked()
@@ -343,7 +343,7 @@ async def test_the_producer_waits_for_the_slowest_that_wants_it() -> None:
     for item in range(2):
         fanout.put(item)
     assert fanout.congested
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(fanout.wait_room)
             await anyio.wait_all_tasks_blocked()

@@ -106,22 +106,22 @@ async def test_show_6_tokens_that_expire_are_renewed_before_they_do(tmp_path: Pa
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_003_16_a_connection_that_falls_silent_is_given_up(tmp_path: Path) -> None:
     faults = Faults(disconnects=(Disconnect(1000, "half_open", 300),))
-    profile = patient(idle_timeout_s=0.5 * SPEED)
+    profile = patient(idle_timeout_s=1.5 * SPEED)
     found = await run(Call.demo(seconds=2), faults, profile=profile, folder=tmp_path / "call")
     assert found.error is None
     assert [hole.cause for hole in found.holes] == ["reconnect"]
     assert found.listed == missing_runs(found)
-    assert "no message within 250 s" in next(e["cause"] for e in found.call.events if e["kind"] == "reconnecting")
+    assert "no message within 750 s" in next(e["cause"] for e in found.call.events if e["kind"] == "reconnecting")
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_003_16_a_ping_without_a_pong_tells_it_too(tmp_path: Path) -> None:
     faults = Faults(disconnects=(Disconnect(1000, "half_open", 300),))
-    profile = patient(ping_interval_s=0.1 * SPEED, pong_timeout_s=0.4 * SPEED)
+    profile = patient(ping_interval_s=0.1 * SPEED, pong_timeout_s=2.0 * SPEED)
     found = await run(Call.demo(seconds=2), faults, profile=profile, folder=tmp_path / "call")
     assert found.error is None
     assert found.listed == missing_runs(found)
-    assert "no pong within 200 s" in next(e["cause"] for e in found.call.events if e["kind"] == "reconnecting")
+    assert "no pong within 1000 s" in next(e["cause"] for e in found.call.events if e["kind"] == "reconnecting")
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -48,8 +48,8 @@ def agent_leg(leg_id: str = "session-1", **settings: Any) -> AgentLeg:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for something that nobody tells of, 5 s at most."""
-    with anyio.fail_after(5):
+    """Wait for something that nobody tells of, a minute at most."""
+    with anyio.fail_after(60):
         while not true():  # noqa: ASYNC110 -- a state of the other side, which has no event to wait for
             await anyio.sleep(0.005)
 

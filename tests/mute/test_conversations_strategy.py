@@ -90,7 +90,7 @@ async def running(
         ready = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(strategy.run, here.seen.append, ready.set)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await ready.wait()
             yield here
             tasks.cancel_scope.cancel()
@@ -98,7 +98,7 @@ async def running(
 
 async def run_fails(there: Cloud, error: type[Exception], **settings: Any) -> str:
     """Run it until it fails, as it must."""
-    with anyio.fail_after(10), pytest.raises(error) as caught:
+    with anyio.fail_after(60), pytest.raises(error) as caught:
         await make(there, **settings).run(lambda _: None, lambda: None)
     return str(caught.value)
 

@@ -42,7 +42,7 @@ def edge(cloud: Cloud, config: WebchatEdgeConfig | None = None, *, token: str | 
 
 async def until_known(control: MuteControl) -> MuteState:
     events = control.events()
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         while control.state.unknown:
             await anext(events)
     events.close()
@@ -210,7 +210,7 @@ async def test_001_31_after_a_lost_connection_it_signs_in_again_and_hears_how_it
     async with cloud(mute_faults=MuteFaults(seed=3, cuts=0.5)) as place:
         async with MuteControl(edge(place), QUICK) as control:
             for muted in (True, False) * 4:
-                with anyio.fail_after(10):
+                with anyio.fail_after(60):
                     result = await control.set_muted(muted)
                 assert result.ok
                 assert place.muted is muted
@@ -223,7 +223,7 @@ async def test_001_26_an_expired_token_is_renewed_without_anybody_noticing(cloud
         async with MuteControl(edge(place), QUICK) as control:
             await until_known(control)
             place.simulator.revoke_tokens()
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 result = await control.mute()
             assert result.status is MuteStatus.CONFIRMED
             assert result.attempts >= 2
@@ -368,7 +368,7 @@ async def test_001_08_no_answer_to_the_sign_in_closes_the_socket() -> None:
             async with MuteControl(way, QUICK):
                 raise AssertionError("signed in")
         assert way.state == "disconnected"
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await hung_up.wait()
     assert WebchatEdgeConfig().auth_timeout_s == 5.0
 

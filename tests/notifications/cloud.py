@@ -20,8 +20,10 @@ from gcmedia.transport.api import ApiClient
 
 SPEED = 100.0
 
-#: No timer of it goes off by itself within a test.
-PATIENT = NotificationsConfig(watchdog_s=3000.0, ping_interval_s=3000.0, resync_interval_s=30_000.0)
+#: No timer of it goes off by itself within a test, however busy the machine.
+PATIENT = NotificationsConfig(
+    open_timeout_s=6000.0, watchdog_s=6000.0, ping_interval_s=6000.0, resync_interval_s=60_000.0
+)
 #: Waits that a test need not wait for.
 SOON = ReconnectConfig(attempts=5, base_s=0.5, factor=2.0, cap_s=4.0)
 
@@ -66,7 +68,7 @@ async def cloud(*, user: str | None = None, speed: float = SPEED, **settings: An
         assert sim.journal.failures == 0
 
 
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for something to come about, real seconds at most."""
     with anyio.fail_after(seconds):
         while not condition():  # noqa: ASYNC110 -- what is waited for may be anything, in the server too

@@ -12,9 +12,9 @@ from typing import Any
 
 from gcmedia import GcmediaError, JitterConfig, MediaStreams, MediaStreamsConfig, capture_streams
 from gcmedia.auth import Credentials
-from gcmedia.clock import ScaledClock
 from gcmedia.media_streams import MediaFrame
 from gcmedia.simulator import Call, Faults, Simulator, StreamsPlan
+from tests.clocks import HurriedClock
 
 SPEED = 50.0  # of the client's clock: a back-off of a second takes 20 ms
 
@@ -64,7 +64,7 @@ def capturing(cloud: Simulator, names: Iterable[str], **options: Any) -> MediaSt
     defaults: dict[str, Any] = {
         "credentials": credentials(cloud),
         "profile": patient(),
-        "clock": ScaledClock(SPEED),
+        "clock": HurriedClock(SPEED),
         "jitter": UNHURRIED,
         "include_silence": True,
         "overflow": "wait",

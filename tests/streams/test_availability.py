@@ -25,13 +25,13 @@ from gcmedia import (
     RemoteProtocolError,
 )
 from gcmedia.auth import StaticToken
-from gcmedia.clock import ScaledClock
 from gcmedia.config import ReconnectConfig
 from gcmedia.media_streams import capture_streams
 from gcmedia.media_streams.availability import Availability, Lookup
 from gcmedia.simulator import Call, Faults, StreamsPlan
 from gcmedia.transport.http import HttpClient
 from tests.capture.conftest import ScriptedServer
+from tests.clocks import HurriedClock
 
 from .running import SPEED, Run, capturing, clouded, patient, run
 
@@ -71,7 +71,7 @@ async def test_003_10_the_last_second_of_the_window_is_inside(elapsed_s: int, ve
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         lookup = Lookup(
-            HttpClient(client), StaticToken("t"), "https://api.test", MediaStreamsConfig(), ScaledClock(SPEED)
+            HttpClient(client), StaticToken("t"), "https://api.test", MediaStreamsConfig(), HurriedClock(SPEED)
         )
         assert await lookup("a") == Availability(verdict, max(0, elapsed_s))
 
@@ -225,7 +225,7 @@ def sends(*messages: str | bytes, code: int | None = 1000) -> Callable[[ServerCo
 async def take_all(url: str, names: list[str], **options: Any) -> tuple[Any, list[Any], GcmediaError | None]:
     settings = {"check_availability": False, **options.pop("settings", {})}
     streams = capture_streams(
-        names, token="t", region=url, profile=patient(**settings), clock=ScaledClock(SPEED), include_silence=True,
+        names, token="t", region=url, profile=patient(**settings), clock=HurriedClock(SPEED), include_silence=True,
         reconnect=ReconnectConfig(attempts=2), **options,
     )  # fmt: skip
     frames: list[Any] = []
@@ -254,7 +254,7 @@ async def test_003_08_a_server_that_says_nothing_is_left_and_asked_again(scripte
 async def test_003_08_one_that_says_nothing_among_others_is_not_waited_for(scripted: Scripted) -> None:
     server = scripted(sends(*(media("a", number) for number in range(10)), code=None))
     streams = capture_streams(
-        ["a", "b"], token="a-token", region=server.url, clock=ScaledClock(SPEED),
+        ["a", "b"], token="a-token", region=server.url, clock=HurriedClock(SPEED),
         profile=patient(check_availability=False, ack_timeout_s=20.0),
     )  # fmt: skip
     async with streams:
@@ -267,7 +267,7 @@ async def test_003_12_an_error_that_names_nobody_is_about_what_was_not_answered(
     refusal = json.dumps({"status": 400, "code": "mediaNotAvailable", "message": "too late"})
     server = scripted(sends(media("a", 0), refusal, code=None))
     streams = capture_streams(
-        ["a", "b"], token="a-token", region=server.url, clock=ScaledClock(SPEED),
+        ["a", "b"], token="a-token", region=server.url, clock=HurriedClock(SPEED),
         profile=patient(check_availability=False, rechecks=0),
     )  # fmt: skip
     async with streams:
@@ -281,7 +281,7 @@ async def test_003_38_an_error_of_the_connection_never_repeats_the_token(scripte
     said = json.dumps({"type": "error", "status": 401, "message": "token secret-token-123 is not known"})
     server = scripted(sends(said))
     streams = capture_streams(
-        ["a"], token="secret-token-123", region=server.url, clock=ScaledClock(SPEED),
+        ["a"], token="secret-token-123", region=server.url, clock=HurriedClock(SPEED),
         profile=patient(check_availability=False),
     )  # fmt: skip
     with pytest.raises(RemoteProtocolError, match=r"token \*\*\* is not known") as caught:

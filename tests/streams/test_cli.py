@@ -83,7 +83,7 @@ def test_003_37_a_signal_ends_it_gracefully(tmp_path: Path) -> None:
             if line.startswith("b: subscribed"):
                 break
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     told = json.loads(out)
     assert told["balanced"] is True

@@ -12,9 +12,9 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 from gcmedia import MediaNotAvailable, ReconnectConfig, ReconnectExhausted, capture_streams
-from gcmedia.clock import ScaledClock
-from gcmedia.simulator import Call, Disconnect, Faults, StreamsPlan
+from gcmedia.simulator import AgentLeg, Call, Disconnect, Faults, Simulator, StreamsPlan
 from tests.capture.conftest import ScriptedServer
+from tests.clocks import HurriedClock
 
 from .running import SPEED, capturing, clouded, interactions, patient, run
 
@@ -32,7 +32,7 @@ def silent(websocket: ServerConnection) -> None:
 async def test_cancellation_while_entering_is_clean(scripted: Scripted) -> None:
     server = scripted(silent)
     streams = capture_streams(
-        ["a"], token="t", region=server.url, clock=ScaledClock(SPEED), profile=patient(check_availability=False)
+        ["a"], token="t", region=server.url, clock=HurriedClock(SPEED), profile=patient(check_availability=False)
     )
     with anyio.move_on_after(0.1) as scope:
         async with streams:
@@ -80,7 +80,7 @@ async def test_what_on_event_raises_ends_nothing() -> None:
 
 async def test_a_server_that_is_not_there_is_given_up(unused_tcp_port_url: str) -> None:
     streams = capture_streams(
-        ["a", "b"], token="t", region=unused_tcp_port_url, clock=ScaledClock(SPEED),
+        ["a", "b"], token="t", region=unused_tcp_port_url, clock=HurriedClock(SPEED),
         profile=patient(check_availability=False), reconnect=ReconnectConfig(attempts=2),
     )  # fmt: skip
     with pytest.raises(ReconnectExhausted, match="gave up after 2 reconnect attempts"):
@@ -113,7 +113,7 @@ async def test_no_secret_is_told_anywhere(tmp_path: Path, caplog: pytest.LogCapt
     tokens = iter(f"canary-token-{number}" for number in range(100))
     told: list[dict[str, Any]] = []
     streams = capture_streams(
-        ["a"], token=lambda: next(tokens), region="http://127.0.0.1:9", clock=ScaledClock(SPEED),
+        ["a"], token=lambda: next(tokens), region="http://127.0.0.1:9", clock=HurriedClock(SPEED),
         profile=patient(), reconnect=ReconnectConfig(attempts=1), audit_to=tmp_path / "audit.jsonl",
         on_event=told.append,
     )  # fmt: skip
@@ -132,3 +132,17 @@ async def test_no_secret_is_told_anywhere(tmp_path: Path, caplog: pytest.LogCapt
         assert "canary-token" not in text
         assert secret not in text
         assert "Bearer " not in text
+
+
+async def test_an_agents_call_is_over_when_its_audio_is_and_so_is_its_capture() -> None:
+    """Nothing on the socket says so: the interaction is looked up when it falls silent."""
+    leg = AgentLeg("leg-1", conversation_id="a", user_id="agent-1")
+    async with Simulator({"a": Call.demo(seconds=1)}, speed=None, legs=[leg]) as cloud:
+        streams = capturing(cloud, ["a"], profile=patient(idle_timeout_s=0.5 * SPEED))
+        async with streams:
+            n_frames = 0
+            async for _ in streams:
+                n_frames += 1
+    assert n_frames == 50
+    assert streams.errors == {}
+    assert (streams["a"].state, leg.over) == ("ended", True)

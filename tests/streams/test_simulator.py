@@ -44,7 +44,7 @@ def subscription(*names: str) -> str:
 
 
 def taken(websocket: ClientConnection, count: int) -> list[dict[str, Any]]:
-    return [json.loads(websocket.recv(timeout=5)) for _ in range(count)]
+    return [json.loads(websocket.recv(timeout=60)) for _ in range(count)]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -114,7 +114,7 @@ def test_003_15_one_planned_end_is_everybody_s() -> None:
             websocket.send(subscription("a", "b"))
             messages = taken(websocket, 20)
             with pytest.raises(ConnectionClosed, match="1012"):
-                websocket.recv(timeout=5)
+                websocket.recv(timeout=60)
         assert cloud.truth("a").packets_generated + cloud.truth("b").packets_generated >= 20
         with opened(cloud) as websocket:
             websocket.send(subscription("a", "b"))

@@ -374,6 +374,13 @@ class Agents:
             ):
                 yield leg
 
+    def hang_up(self, conversation_id: str) -> None:
+        """The call is over, and so are its legs."""
+        now = self.now()
+        for leg in self.find(conversation_id=conversation_id):
+            if leg.read(now).state != "disconnected":
+                leg.move("disconnected", now)
+
     async def told(self, watch: LegWatch) -> list[LegChange]:
         """Wait until there is something to tell this client."""
         while True:

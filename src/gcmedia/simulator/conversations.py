@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,9 +156,16 @@ class Conversations:
 
     async def nested(self, request: Request, caller: Caller) -> Response:
         """One conversation, participants nested."""
-        if not any(self._platform.agents.find(conversation_id=request.params["conversation"])):
+        name = request.params["conversation"]
+        if not any(self._platform.agents.find(conversation_id=name)):
             return await self._without_agents(request)
-        return self._read(request, "nested")
+        read = self._read(request, "nested")
+        media = self._platform.streams.get(name)
+        if media is None or not media.ended or read.status != 200:
+            return read
+        over = await self._without_agents(request)  # by the clock that the media had
+        end = {"endTime": json.loads(over.body)["endTime"]}
+        return replace(over, body=json.dumps(json.loads(read.body) | end).encode())
 
     def _read(self, request: Request, shape: str) -> Response:
         name = request.params["conversation"]

@@ -76,5 +76,7 @@ class Platform:
             call = self.calls if isinstance(self.calls, Call) else self.calls.get(conversation_id)
             if call is None or len(self.streams) >= _MAX_CONVERSATIONS:
                 return None
-            stream = self.streams[conversation_id] = ConversationStream(conversation_id, call, self.faults)
+            stream = self.streams[conversation_id] = ConversationStream(
+                conversation_id, call, self.faults, on_end=lambda: self.agents.hang_up(conversation_id)
+            )
         return stream

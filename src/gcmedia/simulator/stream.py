@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil
@@ -77,12 +77,15 @@ class ConversationStream:
         Part of the seed: two conversations with the same faults do not fail alike.
     call : Call
     faults : Faults
+    on_end : callable
+        Called once the end of the call has been sent.
     """
 
-    def __init__(self, conversation_id: str, call: Call, faults: Faults) -> None:
+    def __init__(self, conversation_id: str, call: Call, faults: Faults, on_end: Callable[[], None]) -> None:
         self.conversation_id = conversation_id
         self.call = call
         self._faults = faults
+        self._on_end = on_end
         self._rng = {
             name: Random(f"{faults.seed}/{conversation_id}/{name}")
             for name in (
@@ -230,6 +233,7 @@ class ConversationStream:
                 self._line_fates[action.index] = "sent"
             case "ended":
                 self._ended = True
+                self._on_end()
 
     def truth(self) -> Truth:
         """Everything in numbers, as of now."""
