@@ -258,6 +258,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 def test_twenty_minutes_take_no_more_memory_than_one(tmp_path: Path) -> None:
     minute = write(tmp_path / "minute.wav", noisy(60.0).tobytes())
     with WavJournal(tmp_path / "long.wav") as journal:  # 19 MB

@@ -21,7 +21,7 @@ from .test_folder import MONO, STEREO, frame
 MAGNITUDES = st.integers(1, 30_000)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 1), st.integers(-200, 400), st.integers(1, 300)), max_size=30),
     st.sampled_from(["L16", "received"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcmedia.errors import ConfigError
@@ -14,6 +14,7 @@ from gcmedia.record import WallMap
 RATE = 8000
 
 
+@settings(max_examples=10, deadline=None)
 @given(st.floats(-200, 200), st.integers(0, 2**32))
 def test_a_drifting_clock_is_followed(ppm: float, seed: int) -> None:
     rng = random.Random(seed)
