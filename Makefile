@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-all test-baseline check-kernels check-neon bench bench-gate fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
+.PHONY: help build demo test test-all test-baseline check-kernels check-neon bench bench-gate compressor concealment fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,10 +101,18 @@ bench: build $(VENV)/.peers ## run the benchmarks, write benchmarks/RESULTS.md; 
 bench-gate: build $(VENV)/.peers ## fail when gcmedia has lost its lead over a peer (benchmarks/floors.json)
 	$(RUN) benchmarks/gate.py
 
-fuzz: build ## push malformed packets for FUZZ_SECONDS (60); findings go to out/fuzz/
+concealment: build $(VENV)/.peers ## PESQ of repaired speech, into benchmarks/CONCEALMENT.md
+	@$(RUN) -c 'import pesq' 2>/dev/null || $(RUN) -m pip install -qq pesq  # may have no wheel; it takes a C compiler
+	$(RUN) benchmarks/concealment.py --write
+
+compressor: build $(VENV)/.peers ## the compressor beside headless Chromium's, into benchmarks/COMPRESSOR.md
+	$(RUN) benchmarks/compressor.py --write
+
+fuzz: build ## push malformed packets and messages for FUZZ_SECONDS (60) each; findings go to out/fuzz/
 	@$(RUN) -m pip install -qq --only-binary=:all: "atheris>=3" 2>/dev/null || echo "atheris is absent: plain mutation instead"
 	@mkdir -p out/fuzz
 	$(RUN) tests/fuzz/fuzz_packets.py $(FUZZ_SECONDS)
+	$(RUN) -m tests.fuzz.fuzz_audiohook $(FUZZ_SECONDS)
 
 lint: build ## ruff, mypy --strict, stubtest, cython-lint, the import direction
 	$(BIN)/ruff check

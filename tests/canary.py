@@ -59,6 +59,8 @@ HOLDERS = {
     "gcmedia.auth.credentials.Credentials": ("client_secret",),
     "gcmedia.auth.credentials.UserGrant": ("client_secret", "code", "code_verifier", "refresh_token"),
     "gcmedia.auth.sources.StaticToken": ("_token",),
+    "gcmedia.load.plan.LoadPlan": ("api_key", "secret"),
+    "gcmedia.simulator.audiohook.caller.Caller": ("api_key", "secret"),
     "gcmedia.types.Transcript": ("text",),
     "gcmedia.dialects.platform_media.TranscriptText": ("text",),
 }

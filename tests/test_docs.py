@@ -1,4 +1,4 @@
-"""The examples of the pages about tokens and audits run as they stand."""
+"""The examples of the pages about tokens, audits, sound, metrics and the monitor run as they stand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def browser(capsys: pytest.CaptureFixture[str], watch: Watch) -> Callable[[str],
     return answer
 
 
-@pytest.mark.parametrize("example", [*examples("auth.md"), *examples("audit.md")])
+PAGES = ("auth.md", "audit.md", "metrics.md", "monitor.md", "sound.md")
+
+
+@pytest.mark.parametrize("example", [example for page in PAGES for example in examples(page)])
 def test_an_example_runs(
     example: str, cloud: Simulator, capsys: pytest.CaptureFixture[str], canary_watch: Watch
 ) -> None:

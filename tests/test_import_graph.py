@@ -20,11 +20,11 @@ import gcmedia
 # import anything, because nothing below it imports it.
 LEVELS = (
     ("errors", "types"),
-    ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact"),
-    ("auth", "masking", "transport", "record"),
+    ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact", "resample"),
+    ("auth", "live", "masking", "transport", "record"),
     ("delivery", "notifications", "reconnect"),
     ("mute", "capture", "media_streams", "process", "server"),
-    ("metrics", "monitor", "report", "simulator", "cli", "demo"),
+    ("metrics", "monitor", "report", "simulator", "cli", "demo", "load"),
     ("__main__",),
 )
 ROOT = "__init__"
@@ -34,13 +34,18 @@ EXCEPTIONS = {
     ("_core", "config"): "settings are checked in one place, and the core takes them as they are",
     ("auth", "transport"): "a token is asked for over the same HTTP client as everything else",
     ("backoff", "config"): "its one setting is ReconnectConfig",
+    ("resample", "_core"): "it names the type of the frames that it is given",
+    ("cli", "load"): "a command starts whatever it is named after",
     ("cli", "metrics"): "a command starts whatever it is named after",
     ("cli", "monitor"): "a command starts whatever it is named after",
     ("cli", "report"): "a command starts whatever it is named after",
     ("cli", "simulator"): "a command starts whatever it is named after",
     ("cli", "demo"): "a command starts whatever it is named after",
+    ("monitor", "metrics"): "the port that serves the page answers scrapes too",
+    ("monitor", "report"): "a recorded call is read in one place",
     ("demo", "report"): "the demo is a captured call with a report about it",
     ("demo", "simulator"): "the demo calls the simulator",
+    ("load", "simulator"): "a load is many of the simulator's callers at once",
 }
 
 # No clock, no socket, no event loop below the edge; and no wire format in the core.
@@ -54,13 +59,18 @@ FORBIDDEN = {
 HEAVY = {
     "anyio",
     "asyncio",
+    "cryptography",
     "h11",
+    "http_message_signatures",
+    "http_sf",
     "httpcore",
     "httpx",
     "matplotlib",
     "msgspec",
     "numpy",
+    "prometheus_client",
     "rich",
+    "soxr",
     "ssl",
     "starlette",
     "trio",

@@ -180,12 +180,64 @@ def test_a_broken_trail_and_counters_that_do_not_balance_are_shown(tmp_path: Pat
 
 
 def test_a_folder_without_a_call_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="holds no call"):
+    with pytest.raises(FormatError, match="holds no call: neither timeline"):
         render_report(tmp_path)
     record(tmp_path / "call", n_frames=10).close()
     (tmp_path / "call" / "raw-external.wav").write_bytes(b"RIFF")
     with pytest.raises(FormatError, match=r"raw-external\.wav: no WAV file"):
         render_report(tmp_path / "call")
+
+
+def test_what_was_masked_and_muted_is_shaded_and_told(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    for kind, position, more in (
+        ("masked", 8000, {}), ("unmasked", 16000, {"until": 24000}), ("muted", 32000, {}), ("paused", 40000, {}),
+    ):  # fmt: skip
+        folder.event(kind, position, **more)
+    folder.close(STATS)
+    html = render_report(tmp_path)[1].read_text()
+    page = Page(html)
+    assert "Masked: 2.00 s, at 0:01.0 for 2.00 s." in page.text
+    assert "Muted: 4.00 s, at 0:04.0 for 4.00 s." in page.text  # to the end of the call
+
+
+@pytest.mark.parametrize(
+    ("cut_off", "gone"),
+    [
+        pytest.param(False, ("transcript.json", "series.jsonl", "raw-external.wav"), id="finished"),
+        pytest.param(True, ("audit.jsonl", "clean-internal.wav.part"), id="being written"),
+        pytest.param(False, ("timeline.json",), id="finished, no manifest"),
+        pytest.param(True, ("timeline.jsonl.part", "series.jsonl"), id="cut off, audio alone"),
+    ],
+)
+def test_a_folder_without_some_of_its_files_is_drawn(tmp_path: Path, cut_off: bool, gone: tuple[str, ...]) -> None:
+    folder = record(tmp_path, n_frames=100)
+    folder.event("reconnect", 4000)
+    if cut_off:
+        folder.flush(100.0)
+    else:
+        folder.close(STATS)
+    for name in gone:
+        (tmp_path / name).unlink()
+    png, html = render_report(tmp_path)
+    assert png_size(png)[0] == 1600
+    page = Page(html.read_text())
+    assert any("0:02.0 long" in value for name, value in page.attributes if name == "aria-label")
+    if gone[0].startswith("timeline"):
+        assert tmp_path.name in page.text
+        assert "was not finished" in page.text
+    folder.close()
+
+
+@pytest.mark.parametrize("name", ["transcript.json", "series.jsonl"])
+def test_a_damaged_file_beside_the_audio_is_told_of_and_the_rest_is_drawn(tmp_path: Path, name: str) -> None:
+    record(tmp_path, n_frames=100).close(STATS)
+    (tmp_path / name).write_bytes(b"\x00 no JSON <b>\n")
+    png, html = render_report(tmp_path)
+    assert png_size(png)[0] == 1600
+    text = Page(html.read_text()).text
+    assert "not read" in text
+    assert name in text
 
 
 def test_nothing_but_the_report_loads_the_plotting_library() -> None:

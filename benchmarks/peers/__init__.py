@@ -16,6 +16,7 @@ MODULES = {
     "av": "av",
     "aiortc": "aiortc",
     "webrtcvad": "webrtcvad-wheels",
+    "soxr": "soxr",
     "speexdsp_ns": "speexdsp-ns",
     "webrtc_noise_gain": "webrtc-noise-gain",
 }

@@ -18,17 +18,20 @@ from ._core.frame import Frame
 from ._core.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 from ._core.gate import SpectralGate
 from ._core.jitter import JitterBuffer, Packet
+from ._core.loudness import LoudnessNormalizer
 from ._core.packet import Header, LayoutDetector, parse_header
 from ._core.pcm import extract_channel, interleave, l16_decode, l16_encode, level_dbov, mean_abs, peak, rms
 from ._core.receiver import Receiver
 from ._core.sequence import SequenceValidator, Verdict
 from ._core.silence import SilenceDetector
+from ._core.stream import StreamReceiver
 from .config import (
     CompressorConfig,
     ConversationsConfig,
     GateConfig,
     InteractiveSessionsConfig,
     JitterConfig,
+    LoudnessConfig,
     MediaStreamsConfig,
     MuteConfig,
     NotificationsConfig,
@@ -63,6 +66,7 @@ from .errors import (
     ReconnectExhausted,
     RemoteProtocolError,
     RetryExhausted,
+    SignatureRefused,
     StateError,
     StreamNotFound,
     TooManyRequests,
@@ -75,29 +79,47 @@ from .types import CpuFeatures, Hole, MediaFormat, SequenceStats, Stats, Transcr
 if TYPE_CHECKING:
     from .auth import Credentials, TokenProvider
     from .capture import Capture, capture
+    from .dialects.audiohook import AudioHookClientConfig, AudioHookConfig, SignatureConfig
+    from .live import LiveCalls
     from .media_streams import MediaStreams, capture_streams
+    from .monitor import MonitorConfig, serve_monitor
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
     from .record import RecordConfig
     from .regions import Region, resolve_region
+    from .resample import FrameResampler, ResampledFrame, Resampler
+    from .server import AudioHookServer, HookCall, ServerConfig, serve
 
 #: Imported when first asked for, with the libraries that they need.
 _LAZY = {
     "AudioControl": "mute",
+    "AudioHookClientConfig": "dialects.audiohook",
+    "AudioHookConfig": "dialects.audiohook",
+    "AudioHookServer": "server",
     "Capture": "capture",
     "Credentials": "auth",
+    "FrameResampler": "resample",
+    "HookCall": "server",
+    "LiveCalls": "live",
     "MediaStreams": "media_streams",
+    "MonitorConfig": "monitor",
     "MuteControl": "mute",
     "MuteResult": "mute",
     "MuteState": "mute",
     "Notifications": "notifications",
     "RecordConfig": "record",
     "Region": "regions",
+    "ResampledFrame": "resample",
+    "Resampler": "resample",
+    "ServerConfig": "server",
+    "SignatureConfig": "dialects.audiohook",
     "TokenProvider": "auth",
     "capture": "capture",
     "capture_streams": "media_streams",
     "open_mute": "mute",
     "resolve_region": "regions",
+    "serve": "server",
+    "serve_monitor": "monitor",
 }
 
 __version__ = "0.1.0"
@@ -106,6 +128,9 @@ __all__ = [
     "AmbiguousCall",
     "ApiError",
     "AudioControl",
+    "AudioHookClientConfig",
+    "AudioHookConfig",
+    "AudioHookServer",
     "AuthError",
     "CallEnded",
     "Capture",
@@ -121,23 +146,29 @@ __all__ = [
     "Forbidden",
     "FormatError",
     "Frame",
+    "FrameResampler",
     "GateConfig",
     "GcmediaError",
     "HandshakeError",
     "Header",
     "Hole",
+    "HookCall",
     "InteractiveSessionsConfig",
     "InvalidAudioStateError",
     "JitterBuffer",
     "JitterConfig",
     "LayoutDetector",
+    "LiveCalls",
     "LocalProtocolError",
+    "LoudnessConfig",
+    "LoudnessNormalizer",
     "MediaError",
     "MediaFormat",
     "MediaNotAvailable",
     "MediaStreams",
     "MediaStreamsConfig",
     "MissingCredentials",
+    "MonitorConfig",
     "MuteConfig",
     "MuteControl",
     "MuteError",
@@ -159,15 +190,21 @@ __all__ = [
     "RecordConfig",
     "Region",
     "RemoteProtocolError",
+    "ResampledFrame",
+    "Resampler",
     "RetryExhausted",
     "SequenceStats",
     "SequenceValidator",
+    "ServerConfig",
+    "SignatureConfig",
+    "SignatureRefused",
     "SilenceConfig",
     "SilenceDetector",
     "SpectralGate",
     "StateError",
     "Stats",
     "StreamNotFound",
+    "StreamReceiver",
     "TokenProvider",
     "TooManyRequests",
     "TooManyStreams",
@@ -192,6 +229,8 @@ __all__ = [
     "peak",
     "resolve_region",
     "rms",
+    "serve",
+    "serve_monitor",
     "ulaw_decode",
     "ulaw_encode",
 ]

@@ -32,6 +32,7 @@ from .errors import (
     TransportError,
 )
 from .fanout import Stream
+from .live import LiveCalls, as_live
 from .reconnect import ENDED, FATAL, Reconnects, folder_name, quoted, tokens_and_region
 from .record import AuditPolicy, RecordConfig
 from .regions import Region, takes_secrets
@@ -62,6 +63,7 @@ def capture(
     transcripts_at: str = "playout",
     on_event: Callable[[dict[str, Any]], object] | None = None,
     allow_custom_host: bool = False,
+    live: LiveCalls | None = None,
     clock: Clock | None = None,
     rng: random.Random | None = None,
 ) -> Capture:
@@ -107,6 +109,8 @@ def capture(
         Called with a dictionary for each event: connected, reconnecting, paused, ...
     allow_custom_host : bool
         Whether credentials and tokens may go to a host that is neither the platform's, over TLS, nor this machine.
+    live : LiveCalls, optional
+        Where the call is announced, for monitor and metrics.
     clock, rng : Clock, random.Random, optional
         Sources of time and of the jitter of reconnects.
 
@@ -153,6 +157,7 @@ def capture(
         frames=Stream("frames", max_frames, overflow),
         transcripts_at=transcripts_at,
         on_event=on_event,
+        live=as_live(live),
         clock=clock,
         rng=rng or random.Random(),
     )
@@ -182,6 +187,7 @@ class Capture(Delivery):
     """
 
     _logger = logging.getLogger("gcmedia.capture")
+    _source = "platform-media"
 
     def __init__(
         self,
@@ -201,6 +207,7 @@ class Capture(Delivery):
         frames: Stream[Frame],
         transcripts_at: str,
         on_event: Callable[[dict[str, Any]], object] | None,
+        live: LiveCalls | None,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -218,7 +225,10 @@ class Capture(Delivery):
             metrics_period_s=profile.metrics_period_s,
             on_event=on_event,
             clock=clock,
+            live=live,
         )
+        if live is not None:
+            live.watch_token(tokens)
         self.unknown_messages = 0
         self.malformed_messages = 0
         self._room = room

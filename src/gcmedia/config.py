@@ -12,6 +12,7 @@ __all__ = [
     "GateConfig",
     "InteractiveSessionsConfig",
     "JitterConfig",
+    "LoudnessConfig",
     "MediaStreamsConfig",
     "MuteConfig",
     "NotificationsConfig",
@@ -61,16 +62,18 @@ class GateConfig:
 
 @dataclass(frozen=True, slots=True)
 class CompressorConfig:
-    """Feed-forward soft-knee compressor; the defaults are those of Web Audio's DynamicsCompressorNode.
+    """Soft-knee compressor; the defaults are those of Web Audio's DynamicsCompressorNode.
 
     Attributes
     ----------
     threshold_db, knee_db, ratio : float
         Where compression begins, width of the knee above it, and slope beyond.
     attack_s, release_s : float
-        Time to change the gain by 10 dB.
+        Time to change the gain by some 10 dB; the release is the quicker the further it has to go.
     makeup_db : float or None
         Gain added after; None computes it from the curve as Web Audio does.
+    lookahead_s : float
+        How much later the samples come than the gain that was found for them, 0 to 0.02 s.
     """
 
     threshold_db: float = -24.0
@@ -79,6 +82,7 @@ class CompressorConfig:
     attack_s: float = 0.003
     release_s: float = 0.25
     makeup_db: float | None = None
+    lookahead_s: float = 0.006
 
     def __post_init__(self) -> None:
         _within("threshold_db", self.threshold_db, -100.0, 0.0, " dB")
@@ -88,6 +92,39 @@ class CompressorConfig:
         _within("release_s", self.release_s, 0.0, 1.0, " s")
         if self.makeup_db is not None:
             _within("makeup_db", self.makeup_db, -40.0, 60.0, " dB")
+        _within("lookahead_s", self.lookahead_s, 0.0, 0.02, " s")
+
+
+@dataclass(frozen=True, slots=True)
+class LoudnessConfig:
+    """Level normaliser for quiet talkers.
+
+    Attributes
+    ----------
+    target_dbov : float
+        Where the loudness of the speech is brought to.
+    max_gain_db, max_cut_db : float
+        Bounds of the gain, upwards and downwards, 0 to 40 dB.
+    rise_db_per_s, fall_db_per_s : float
+        How fast the gain may change, in speech; it rests in pauses and noise.
+    ceiling_dbov : float
+        What no true peak passes.
+    """
+
+    target_dbov: float = -22.0
+    max_gain_db: float = 24.0
+    max_cut_db: float = 12.0
+    rise_db_per_s: float = 6.0
+    fall_db_per_s: float = 12.0
+    ceiling_dbov: float = -1.0
+
+    def __post_init__(self) -> None:
+        _within("target_dbov", self.target_dbov, -60.0, -6.0, " dBov")
+        _within("max_gain_db", self.max_gain_db, 0.0, 40.0, " dB")
+        _within("max_cut_db", self.max_cut_db, 0.0, 40.0, " dB")
+        _within("rise_db_per_s", self.rise_db_per_s, 0.1, 60.0, " dB/s")
+        _within("fall_db_per_s", self.fall_db_per_s, 0.1, 60.0, " dB/s")
+        _within("ceiling_dbov", self.ceiling_dbov, -20.0, 0.0, " dBov")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,12 @@ from .clock import Clock
 from .dialects.notifications import Utterance
 from .errors import ConfigError, StateError
 from .fanout import Fanout, Stream
+from .live import LiveCall, LiveCalls
 from .masking import MASKED_TEXT, Masking
 from .record import AuditPolicy, CallFolder, RecordConfig, WallMap, repair_room
 from .types import MediaFormat, Stats, Transcript
 
-__all__ = ["PAUSE_MODES", "Delivery", "Said", "repair_once"]
+__all__ = ["PAUSE_MODES", "Delivery", "Said", "repair_once", "series"]
 
 #: What becomes of the audio of a pause: not taken at all; kept for later; kept out of the stream only.
 PAUSE_MODES = ("drop", "buffer", "live_edge")
@@ -128,6 +129,8 @@ class Delivery:
     """
 
     _logger = logging.getLogger("gcmedia.delivery")
+    _keep_files_open = True
+    _source = ""
 
     def __init__(
         self,
@@ -145,6 +148,7 @@ class Delivery:
         metrics_period_s: float,
         on_event: Callable[[dict[str, Any]], object] | None,
         clock: Clock,
+        live: LiveCalls | None = None,
     ) -> None:
         self.conversation_id = conversation_id
         self.state = "new"
@@ -164,6 +168,8 @@ class Delivery:
         self._metrics_period_s = metrics_period_s
         self._on_event = on_event
         self._clock = clock
+        self._live = live
+        self._shown: LiveCall | None = None
         self._format: MediaFormat | None = None
         self._receiver: Receiver | None = None
         self._folder: CallFolder | None = None
@@ -183,19 +189,7 @@ class Delivery:
 
     def _begin(self, format: MediaFormat, **receiver: Any) -> Receiver:
         """Make the receiver, with further settings of its own, and the recording."""
-        if self._folder_path is not None:
-            self._folder = CallFolder(
-                self._folder_path,
-                format,
-                conversation_id=self.conversation_id,
-                clean=self._processing["gate"] is not None or self._processing["compressor"] is not None,
-                region=self._region_name,
-                clock=self._clock.wall,
-                overwrite=self._overwrite,
-                audit_policy=self._audit_policy,
-                config=self._recording,
-                on_storage=self._tell,
-            )
+        self._record(format)
         self._receiver = Receiver(
             format.encoding, format.sample_rate, n_channels=len(format.channels), **receiver, **self._processing
         )
@@ -205,7 +199,47 @@ class Delivery:
         self._wall = WallMap(format.sample_rate)
         if self._masking.active and self._folder is not None:  # from before there was a recording
             self._folder.event("masked", 0, fill=self._masking.fill)
+        self._show(self._receiver, format.channels, format.sample_rate)
         return self._receiver
+
+    def _record(self, format: MediaFormat) -> None:
+        """Begin the recording, where there is to be one."""
+        if self._folder_path is not None:
+            self._folder = self._new_folder(self._folder_path, format, self._tell)
+
+    def _new_folder(
+        self,
+        path: Path,
+        format: MediaFormat,
+        on_storage: Callable[[str, int, dict[str, Any]], object] | None = None,
+    ) -> CallFolder:
+        return CallFolder(
+            path,
+            format,
+            conversation_id=self.conversation_id,
+            clean=self._processing["gate"] is not None or self._processing["compressor"] is not None,
+            region=self._region_name,
+            clock=self._clock.wall,
+            overwrite=self._overwrite,
+            audit_policy=self._audit_policy,
+            keep_open=self._keep_files_open,
+            config=self._recording,
+            on_storage=on_storage,
+        )
+
+    def _show(self, receiver: Receiver | JitterBuffer, channels: tuple[str, ...], sample_rate: int) -> None:
+        """Let monitor and metrics see the call."""
+        if self._live is not None:
+            self._shown = self._live.announce(
+                self.conversation_id,
+                receiver=receiver,
+                channels=channels,
+                sample_rate=sample_rate,
+                source=self._source,
+                call=self,
+            )
+            for event in self.events:
+                self._shown.events.append(event)
 
     def _say(self, said: Said) -> None:
         """Take something said."""
@@ -251,6 +285,8 @@ class Delivery:
         """What goes with the frames that were due."""
         receiver, folder = self._receiver, self._folder
         assert receiver is not None
+        if self._shown is not None:
+            self._shown.serve_requests()
         self._tell_holes()
         self._place_transcripts()
         if receiver.position >= self._next_sample:
@@ -259,7 +295,7 @@ class Delivery:
             if self._wall is not None:
                 self._wall.note(self._clock.wall() * 1000, receiver.position + _waiting(receiver, stats))
             if folder is not None:
-                folder.sample(_series(receiver, stats))
+                folder.sample(series(receiver, stats))
 
     def _masked(self, frame: Frame) -> Frame:
         over = self._masking.ended(frame.position)
@@ -274,6 +310,8 @@ class Delivery:
         for hole in self._receiver.holes():
             if self._folder is not None:
                 self._folder.hole(hole)
+            if self._shown is not None:
+                self._shown.holes.append(hole)
 
     def _place_transcripts(self) -> None:
         """Pin what was said to the timeline, as soon as it is known where that is; hand on what has been played."""
@@ -329,6 +367,8 @@ class Delivery:
             transcript = replace(transcript, text=MASKED_TEXT)
         if self._folder is not None:
             self._folder.transcript(transcript)
+        if self._shown is not None:
+            self._shown.transcripts.append(transcript)
         insort(self._unplayed, transcript, key=lambda t: t.position)
 
     def _emit_transcripts(self) -> None:
@@ -553,6 +593,9 @@ class Delivery:
                 self._hand_on(self._masked(frame) if self._masking.active else frame, now)
             self._handed_on()
         metrics = self.metrics()
+        if self._shown is not None:
+            self._shown.serve_requests()
+            self._shown.qa.append(metrics)
         self._logger.info("[QA Metrics] %s", json.dumps(metrics))
         if self._folder is not None:
             self._folder.metrics(metrics)
@@ -562,8 +605,8 @@ class Delivery:
         self.state = state
         self._event(event or state, **details)
 
-    def _event(self, kind: str, **details: Any) -> None:
-        position = self.position
+    def _event(self, kind: str, *, at: int | None = None, **details: Any) -> None:
+        position = self.position if at is None else at
         self._logger.info("%s: %s at sample %d %s", self.conversation_id, kind, position, details or "")
         if self._folder is not None:
             try:
@@ -576,18 +619,24 @@ class Delivery:
         """Let those know who listen, beside the recording."""
         event = {"kind": kind, "position": position, **details}
         self.events.append(event)
+        if self._shown is not None:
+            self._shown.events.append(event)
         if self._on_event is not None:
             try:
                 self._on_event(event)
             except Exception:
                 self._logger.exception("on_event raised for %s; the call goes on", kind)
 
+    async def _deliver_rest(self) -> None:
+        """No more will come: hand on what the receiver still holds."""
+        if self._receiver is not None:
+            self._receiver.flush(self._end_timestamp)
+            await self._deliver(self._clock.now())
+
     async def _finish(self, failure: Exception | None, cause: str) -> None:
         """Hand out and record all that has come, whatever ended the stream; ``cause`` says what, if nothing failed."""
         try:
-            if self._receiver is not None:
-                self._receiver.flush(self._end_timestamp)
-                await self._deliver(self._clock.now())
+            await self._deliver_rest()
         except Exception as error:
             failure = failure or error
         try:
@@ -608,13 +657,23 @@ class Delivery:
             failure = failure or error
         finally:  # whatever happened: nobody is left waiting
             self._failure = failure
+            self._hide(failure)
             self._frames.finish(failure)
             self._fanout.finish(failure)
             self.transcripts.finish()
             self._done.set()
 
+    def _hide(self, failure: Exception | None) -> None:
+        """The call is over for monitor and metrics too."""
+        reason = "" if failure is None else type(failure).__name__
+        if self._shown is not None and self._live is not None:
+            self._shown.serve_requests()
+            self._live.leave(self._shown, failed=failure is not None, reason=reason)
+        elif self._live is not None and failure is not None:
+            self._live.fail(reason)
 
-def _series(receiver: Receiver, stats: Stats) -> dict[str, Any]:
+
+def series(receiver: Receiver, stats: Stats) -> dict[str, Any]:
     """The state of the buffer at one moment."""
     return {
         "position": receiver.position,

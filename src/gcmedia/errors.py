@@ -14,7 +14,8 @@
     │   │   └── TooManyStreams            more interactions than the connections allowed can carry
     │   └── RemoteProtocolError           the server did
     ├── AuthError                         the token endpoint refused, or a token is not accepted
-    │   └── RateLimited                   429, and the time to wait is beyond what was allowed
+    │   ├── RateLimited                   429, and the time to wait is beyond what was allowed
+    │   └── SignatureRefused              an upgrade request to this server is not let in
     ├── ApiError                          the platform's API refused a request
     │   ├── UserContextRequired           400: only a user's own token may do this
     │   ├── Forbidden                     403: a permission or scope is missing, or a policy forbids it
@@ -149,6 +150,29 @@ class AuthError(GcmediaError):
 
 class RateLimited(AuthError):
     """The server asks to wait longer than the caller allowed, or as often as allowed."""
+
+
+class SignatureRefused(AuthError):
+    """An upgrade request to this server is not let in; what is told its sender is the status and nothing else.
+
+    Attributes
+    ----------
+    outcome : str
+        ``"failed"`` (the signature is wrong, or the key not known), ``"unsigned"``, ``"expired"``, ``"invalid"``
+        (cannot be read), ``"precondition"`` (a rule of the protocol is broken), ``"unsupported"``, ``"replayed"`` or
+        ``"overloaded"``.
+    status : int
+        HTTP status to answer with: 401; 400 for a request that names no session; 503 when overloaded.
+    delay_s : float
+        After its arrival, how long the request has to wait for the answer.
+    """
+
+    status: int
+
+    def __init__(self, message: str, *, outcome: str, status: int = 401, delay_s: float = 0.0) -> None:
+        super().__init__(message, status=status)
+        self.outcome = outcome
+        self.delay_s = delay_s
 
 
 class ApiError(GcmediaError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import anyio
@@ -61,6 +62,22 @@ class Stream(Generic[T]):
                 return
             self._items.popleft()
         self._items.append(item)
+        self._wake.set()
+
+    def put_many(self, items: Sequence[T]) -> None:
+        """Hand items over, and wake the consumer once; never waits."""
+        if self._closed or not items:
+            return
+        excess = len(self._items) + len(items) - self.max_items
+        if excess > 0 and self.overflow != "wait":
+            self._drop(excess)
+            if self.overflow == "drop_newest":
+                items = items[: len(items) - excess] if excess < len(items) else ()
+            else:
+                for _ in range(min(excess, len(self._items))):
+                    self._items.popleft()
+                items = items[-self.max_items :]
+        self._items.extend(items)
         self._wake.set()
 
     def _drop(self, count: int = 1) -> None:
@@ -122,6 +139,16 @@ class Stream(Generic[T]):
         """The failure that the consumer has not been told of yet."""
         return self._failure
 
+    def take_nowait(self) -> list[T]:
+        """Everything that is queued, without waiting; for a consumer that looks in now and then, from any thread."""
+        taken: list[T] = []
+        while self._items and not self._held:
+            try:
+                taken.append(self._items.popleft())
+            except IndexError:  # the producer has just made room
+                break
+        return taken
+
     def __aiter__(self) -> Stream[T]:
         return self
 
@@ -160,6 +187,11 @@ class Fanout(Generic[T]):
         for stream in self._streams:
             stream.put(item)
 
+    def put_many(self, items: Sequence[T]) -> None:
+        """Hand items to all; never waits."""
+        for stream in self._streams:
+            stream.put_many(items)
+
     @property
     def wanted(self) -> bool:
         """Whether anyone takes what comes."""
@@ -191,4 +223,6 @@ class Fanout(Generic[T]):
     @property
     def dropped(self) -> int:
         """Items lost over all streams."""
+        if not self._streams:  # asked of thousands of calls at a time
+            return self._dropped_by_closed
         return self._dropped_by_closed + sum(stream.dropped for stream in self._streams)

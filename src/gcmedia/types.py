@@ -40,7 +40,8 @@ class Hole:
     cause : str
         ``"lost"`` (never came, or came too late), ``"reconnect"`` (no connection), ``"restart"`` (the sender
         began a new sequence), ``"paused"`` (the caller asked for it), ``"overrun"`` (nobody took the frames),
-        ``"idle"`` (the sender sent nothing although nothing was lost).
+        ``"idle"`` (the sender sent nothing although nothing was lost), ``"discarded"`` (the sender says that it
+        dropped it).
     """
 
     position: int

@@ -8,12 +8,14 @@ import math
 import random
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcmedia import (
     CompressorConfig,
+    Concealer,
     FormatError,
     Frame,
     GateConfig,
@@ -400,8 +402,59 @@ def test_audio_before_a_pause_is_not_repeated_into_it() -> None:
     assert set(out[10 * N :]) == {0}
 
 
-def test_concealment_repeats_then_fades() -> None:
-    stream = Receiver("L16LE", 16_000)
+def test_a_hole_is_bridged_from_both_sides_and_what_came_is_not_altered() -> None:
+    rng = np.random.default_rng(3)
+    pcm = (9000 * np.sin(np.arange(30 * N) * 0.05) + rng.normal(0, 50, 30 * N)).astype(np.int16)
+    lost = {5, 6, 12, 20, 21, 22, 23, 24, 25, 26}
+    concealer = Concealer(sample_rate=16_000)
+    expected, i = b"", 0
+    while i < 30:
+        if i not in lost:
+            expected += concealer.push(pcm[i * N : (i + 1) * N])
+            i += 1
+            continue
+        after = next(j for j in range(i, 30) if j not in lost)
+        expected += concealer.conceal((after - i) * N, pcm[after * N : (after + 1) * N])
+        i = after
+    for settings_ in ({}, {"gate": GateConfig()}):
+        stream = Receiver("L16LE", 16_000, **settings_)  # type: ignore[arg-type]
+        frames: list[Frame] = []
+        for i in sorted(set(range(30)) - lost):
+            stream.push(packet(i, 20 * i, pcm[i * N : (i + 1) * N].astype("<i2").tobytes()), i * 0.02)
+            frames += stream.frames(i * 0.02)
+        stream.flush()
+        frames += stream.frames(1.0)
+        assert b"".join(bytes(frame.raw) for frame in frames) == expected
+        assert [f.concealed for f in frames] == [i in lost for i in range(30)]
+
+
+def test_level_and_peak_of_a_frame() -> None:
+    stream = Receiver("L16LE", 16_000, gate=GateConfig(reduction_db=60.0))
+    for i, value in enumerate((0, 100, -32768, 16384)):
+        stream.push(packet(i, 20 * i, constant(value, N)), i * 0.02)
+    stream.flush()
+    levels = [(frame.level_dbov, frame.peak_dbov) for frame in stream.frames(1.0)]
+    for level, expected in zip(levels, (0, 100, 32768, 16384), strict=True):
+        dbov = 20 * math.log10(expected / 32768) if expected else -math.inf
+        assert level == pytest.approx((dbov, dbov))
+
+
+def test_each_channel_is_bridged_by_its_own() -> None:
+    pcm = np.random.default_rng(4).integers(-9000, 9000, (20 * N, 2)).astype(np.int16)
+    stream = Receiver("L16LE", 16_000, n_channels=2)
+    for i in (*range(9), *range(11, 20)):
+        stream.push(packet(i, 20 * i, pcm[i * N : (i + 1) * N].astype("<i2").tobytes()), i * 0.02)
+    stream.flush()
+    frames = list(stream.frames(1.0))
+    for channel in range(2):
+        concealer = Concealer(sample_rate=16_000)
+        concealer.push(pcm[: 9 * N, channel].copy())
+        hole = concealer.conceal(2 * N, pcm[11 * N : 12 * N, channel].copy())
+        assert b"".join(bytes(f.raw) for f in frames if f.channel == channel)[18 * N : 22 * N] == hole
+
+
+def test_repetition_by_name_repeats_then_fades() -> None:
+    stream = Receiver("L16LE", 16_000, conceal="repeat")
     for i in (*range(10), *range(20, 30)):
         stream.push(packet(i, 20 * i, constant(9000, N)), i * 0.02)
     stream.flush()

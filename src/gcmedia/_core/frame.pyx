@@ -1,8 +1,11 @@
 """A block of decoded samples on the timeline."""
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.math cimport INFINITY, log10
 from libc.stdint cimport int16_t, int32_t
 
+from gcmedia._core.pcm cimport peak_magnitude
 from gcmedia._core.silence cimport level_from
 
 
@@ -25,6 +28,8 @@ cdef class Frame:
         How many of the samples were made up, because nothing was received for them.
     level_dbov : float
         RMS of the raw samples, 20 log10(rms / 32768); minus infinity for digital silence.
+    peak_dbov : float
+        Largest magnitude of the raw samples, likewise; 0 for -32768.  Found when asked for.
     """
 
     @property
@@ -40,6 +45,11 @@ cdef class Frame:
     @property
     def level_dbov(self):
         return level_from(self.squares, self.n_samples)
+
+    @property
+    def peak_dbov(self):
+        cdef int peak = peak_magnitude(<const int16_t *>PyBytes_AS_STRING(self.raw_octets), self.n_samples)
+        return 20.0 * log10(peak / 32768.0) if peak else -INFINITY
 
     @property
     def concealed(self):

@@ -66,6 +66,8 @@ cdef class Processor:
     # These take audio in; -1 when memory is out, and then nothing was taken.
     cdef int decode(self, const uint8_t *octets, Py_ssize_t n_samples) noexcept nogil
     cdef int fill(self, Py_ssize_t n_samples, bint conceal) noexcept nogil
+    # What follows the hole of n_left samples that is being filled.
+    cdef void look_ahead(self, int64_t n_left, const uint8_t *octets, Py_ssize_t n_samples) noexcept nogil
     cdef int end(self) noexcept nogil
     cdef bint has_frame(self) noexcept nogil
     # These hand frames out, when `has_frame`: one channel's, or those of all channels one behind the other.
@@ -101,7 +103,7 @@ cdef inline void hear(Processor processor, int i, const uint8_t *octets, int16_t
     else:
         processor._decode_channel(octets, out, n, i)
         squares = sum_of_squares(out, n)
-    remember((<Channel>processor.channel_at[i]).concealer, out, n)
+    remember((<Channel>processor.channel_at[i]).concealer, out, n, squares)
     push_measured((<Channel>processor.channel_at[i]).silence, out, n, squares)
 
 

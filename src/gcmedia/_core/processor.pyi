@@ -32,7 +32,7 @@ class Processor:
         n_channels: int = 1,
         *,
         frame_ms: int = 20,
-        conceal: str = "repeat",
+        conceal: str = "pitch",
         silence: SilenceConfig | None = None,
         gate: GateConfig | None = None,
         compressor: CompressorConfig | None = None,

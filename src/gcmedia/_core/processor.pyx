@@ -8,18 +8,22 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport PyObject
 from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memchr, memcpy, memmove, memset
 
 from gcmedia._core.conceal cimport remember
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.g711 cimport (
     alaw_channel_to_int16, alaw_to_int16, ulaw_channel_to_int16, ulaw_to_int16,
 )
+from gcmedia._core.meter cimport note_concealed
 from gcmedia._core.pcm cimport (
     l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16,
 )
 
 from gcmedia.errors import FormatError
+
+cdef enum:
+    MAX_AHEAD = 960                     # samples: 20 ms at 48 kHz
 
 cdef tuple ENCODINGS = ("PCMU", "PCMA", "L16", "L16LE")
 
@@ -107,6 +111,8 @@ cdef class Channel:
     cdef void _take_into(self, int16_t *out, Py_ssize_t n_samples) noexcept nogil:
         """Judge the first samples and hand them out, cleaned where anything cleans."""
         self.silence.push_frame(self.raw + self.raw_start, n_samples)
+        if self.silence.ring != NULL and memchr(self.made_up + self.raw_start, 1, n_samples) != NULL:
+            note_concealed(self.silence.ring)
         memcpy(
             out, self.raw + self.raw_start if self.clean == NULL else self.clean + self.clean_start,
             n_samples * sizeof(int16_t),
@@ -127,7 +133,7 @@ cdef class Processor:
     frame_ms : int
         Length of the frames.
     conceal : str
-        ``"repeat"`` or ``"silence"``.
+        ``"pitch"``, ``"repeat"`` or ``"silence"``.
     silence, gate, compressor : configuration or None
         None is the default for ``silence`` and off for the others.
 
@@ -140,7 +146,7 @@ cdef class Processor:
     """
 
     def __cinit__(self, str encoding="PCMU", int sample_rate=8000, int n_channels=1, *, int frame_ms=20,
-                  str conceal="repeat", silence=None, gate=None, compressor=None):
+                  str conceal="pitch", silence=None, gate=None, compressor=None):
         if encoding not in ENCODINGS:
             raise FormatError(f"encoding is {encoding!r}, not one of {', '.join(ENCODINGS)}")
         if not 8000 <= sample_rate <= 48000 or sample_rate % 1000:
@@ -209,11 +215,20 @@ cdef class Processor:
         for i in range(self.n_channels):
             pcm = (<Channel>self.channel_at[i]).raw_end()
             self._decode_channel(octets, pcm, n_samples, i)
-            remember((<Channel>self.channel_at[i]).concealer, pcm, n_samples)
+            remember((<Channel>self.channel_at[i]).concealer, pcm, n_samples, -1)
             (<Channel>self.channel_at[i])._append(n_samples, False)
         self.concealing = False
         self._taken(n_samples)
         return 0
+
+    cdef void look_ahead(self, int64_t n_left, const uint8_t *octets, Py_ssize_t n_samples) noexcept nogil:
+        """Let the concealers know what follows the hole of ``n_left`` samples that is about to be filled."""
+        cdef int16_t[MAX_AHEAD] pcm
+        cdef int i
+        n_samples = min(n_samples, <Py_ssize_t>MAX_AHEAD)
+        for i in range(self.n_channels):
+            self._decode_channel(octets, pcm, n_samples, i)
+            (<Channel>self.channel_at[i]).concealer.look_ahead(n_left, pcm, n_samples)
 
     cdef int fill(self, Py_ssize_t n_samples, bint conceal) noexcept nogil:
         """Take so many samples that were not received: concealed, or plain silence."""
@@ -289,6 +304,8 @@ cdef class Processor:
         frame.n_samples = n
         frame.sample_rate = self.sample_rate
         frame.silent = channel.silence.push_frame(raw, n)
+        if n_made_up and channel.silence.ring != NULL:
+            note_concealed(channel.silence.ring)
         frame.squares = channel.silence.last_squares
         frame.concealed_samples = n_made_up
         frame.raw_octets = PyBytes_FromStringAndSize(<const char *>raw, n * sizeof(int16_t))

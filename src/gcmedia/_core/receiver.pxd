@@ -4,6 +4,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
 
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport JitterBuffer, Slot
+from gcmedia._core.meter cimport Meter
 from gcmedia._core.packet cimport Layout, LayoutDetector
 from gcmedia._core.processor cimport Processor
 from gcmedia._core.timeline cimport Timeline
@@ -53,6 +54,7 @@ cdef class Receiver:
     cdef uint32_t refused_number
     cdef int64_t refused_size               # octets
     cdef str refused_told
+    cdef Meter noted                        # or None: nobody has asked for one
     # While the layout is not known
     cdef LayoutDetector detector
     cdef list undetermined                  # (packet, now), at most detector.n_patience

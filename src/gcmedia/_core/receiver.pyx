@@ -10,6 +10,7 @@ from gcmedia._core.buffer cimport (
 )
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.jitter cimport CACHE_LINE, SLOT_DISCARD, Slot, finish, payload_of, release_due, slot_of, take_next
+from gcmedia._core.meter cimport Meter
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
 from gcmedia._core.processor cimport Channel, samples_in, takes_whole, whole_into
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
@@ -29,6 +30,11 @@ cdef tuple LAYOUT_NAMES = ("padded16", "packed12", "auto")
 cdef enum:
     RUN = 256                   # packets of a batch that are taken at a time
     WORTH_RELEASING = 8         # packets from which on giving the GIL away and taking it back is worth its time
+
+
+cdef inline bint _is_concealed(uint8_t cause) noexcept nogil:
+    """Whether a hole of such a cause is filled with more than silence."""
+    return cause != CAUSE_PAUSED and cause != CAUSE_IDLE
 
 
 @cython.final
@@ -79,7 +85,7 @@ cdef class Receiver:
     timestamp_rate : float
         Ticks of the media timestamps per second.
     conceal : str
-        ``"repeat"`` or ``"silence"``: what fills the place of a packet that never came.
+        ``"pitch"``, ``"repeat"`` or ``"silence"``: what fills the place of a packet that never came; see `Concealer`.
     max_hole_s : float
         Longest hole that a timestamp can open; a longer jump is counted and ignored.
     max_ready_s : float
@@ -100,7 +106,7 @@ cdef class Receiver:
 
     def __cinit__(self, str encoding="PCMU", int sample_rate=8000, str layout="padded16", gate=None, *,
                   compressor=None, silence=None, jitter=None, int n_channels=1, int packet_ms=20,
-                  int max_packet_ms=200, double timestamp_rate=1000.0, str conceal="repeat",
+                  int max_packet_ms=200, double timestamp_rate=1000.0, str conceal="pitch",
                   double max_hole_s=3600.0, double max_ready_s=60.0):
         if not 1 <= packet_ms <= max_packet_ms <= 1000:
             raise ValueError(f"packet_ms is {packet_ms} and max_packet_ms {max_packet_ms}, not 1 <= both <= 1000")
@@ -556,6 +562,44 @@ cdef class Receiver:
             self.jitter.has_origin = True
             self.jitter.origin = timestamp
 
+    def meter(self, int n_frames=2048):
+        """Note from now on what the frames look like, for a picture of the stream.
+
+        Parameters
+        ----------
+        n_frames : int
+            Frames to remember, a power of two; 2 octets each, per channel, and 4 more once somebody watches.
+
+        Returns
+        -------
+        Meter
+            The same one each time; ``n_frames`` counts the first time.
+
+        Raises
+        ------
+        StateError
+            If frames of some channels have been taken, and those of others for the same time not.
+        """
+        cdef Channel channel
+        cdef int i
+        self._check_free()
+        if self.noted is not None:
+            return self.noted
+        if self.processor.next_channel:
+            raise StateError(
+                f"frames were taken up to channel {self.processor.next_channel} of {self.processor.n_channels}; "
+                "take the others of the same time first"
+            )
+        self.noted = Meter(
+            self.processor.n_channels, self.processor.frame_samples, self.processor.sample_rate,
+            n_frames=n_frames, start=self.processor.n_out,
+        )
+        for i in range(self.processor.n_channels):
+            channel = self.processor.channels[i]
+            channel.silence.meter = self.noted
+            channel.silence.ring = &self.noted.rings[i]
+        return self.noted
+
     def position_at(self, long long timestamp):
         """Sample position of a media timestamp, or None before the first packet.
 
@@ -642,7 +686,7 @@ cdef class Receiver:
         while True:
             if self.hole_left:
                 n = <Py_ssize_t>min(self.hole_left, <int64_t>self.processor.frame_samples)
-                if self.processor.fill(n, self.hole_cause != CAUSE_PAUSED and self.hole_cause != CAUSE_IDLE) < 0:
+                if self.processor.fill(n, _is_concealed(self.hole_cause)) < 0:
                     return -1
                 self.hole_left -= n
                 return 1
@@ -661,6 +705,10 @@ cdef class Receiver:
                     self.hole_left = slot.hole_samples
                     self.hole_cause = slot.hole_cause
                     slot.hole_samples = 0
+                    if _is_concealed(self.hole_cause) and not slot.flags & SLOT_DISCARD:
+                        self.processor.look_ahead(
+                            self.hole_left, payload_of(self.jitter, self.jitter.read), slot.n_samples
+                        )
                     continue
                 if slot.flags & SLOT_DISCARD:
                     if self.processor.fill(slot.n_samples, False) < 0:

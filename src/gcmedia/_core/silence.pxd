@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int16_t, int64_t
 
+from gcmedia._core.meter cimport Ring, note
 from gcmedia._core.pcm cimport sum_of_magnitudes
 
 # 20 log10(rms / 32768) from a sum of squares; minus infinity for digital silence.
@@ -24,6 +25,8 @@ cdef class SilenceDetector:
     cdef double _low, _high                 # silent below _low; a silent stream speaks from _high on
     cdef int64_t last_squares               # of the last frame: their sum, for its level
     cdef Py_ssize_t last_samples            # its length; 0 before the first
+    cdef Ring *ring                         # where frames are noted, or NULL
+    cdef object meter                       # whose ring that is
     cdef readonly object config             #: gcmedia.SilenceConfig
     # Take one frame, return whether the stream is silent now.  No frame is empty.
     cdef bint push_frame(self, const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
@@ -58,4 +61,6 @@ cdef inline bint push_measured(SilenceDetector detector, const int16_t *pcm, Py_
     else:
         detector._speaking = False
     detector.silent = not detector._speaking
+    if detector.ring != NULL:
+        note(detector.ring, pcm, n_samples, squares, detector.silent)
     return detector.silent

@@ -34,6 +34,7 @@ class _Cached:
     granted: Granted
     refresh_at: float  # clock seconds: from here on a new one is asked for
     expires_at: float  # clock seconds: from here on this one is of no use
+    asked_at: float  # clock seconds
 
 
 class TokenProvider:
@@ -152,6 +153,11 @@ class TokenProvider:
         return None if self._cached is None else max(0.0, self._cached.expires_at - self._clock.now())
 
     @property
+    def age_s(self) -> float | None:
+        """Seconds since the token in hand was asked for; None when there is none."""
+        return None if self._cached is None else max(0.0, self._clock.now() - self._cached.asked_at)
+
+    @property
     def granted_scope(self) -> tuple[str, ...]:
         """What the token in hand may do, where the token endpoint says so."""
         return () if self._cached is None else self._cached.granted.scope
@@ -223,7 +229,8 @@ class TokenProvider:
             cached = self._cached
             if cached is not None and now < cached.expires_at:
                 # An early renewal may fail: the token in hand is good until its end, so nobody waits here.
-                self._cached = _Cached(cached.granted, min(now + wait, cached.expires_at), cached.expires_at)
+                refresh_at = min(now + wait, cached.expires_at)
+                self._cached = _Cached(cached.granted, refresh_at, cached.expires_at, cached.asked_at)
                 log.warning("early token renewal failed (%s); the present token stays in use", failure)
                 return cached.granted.token
             patience = min(self._max_wait_s, deadline.remaining)
@@ -269,7 +276,7 @@ class TokenProvider:
         renewable = isinstance(self._credentials, Credentials) or self._refresh_token
         lifetime = granted.lifetime_s
         margin = min(self._refresh_margin_s, lifetime / 10) if renewable else 0.0
-        self._cached = _Cached(granted, started + lifetime - margin, started + lifetime)
+        self._cached = _Cached(granted, started + lifetime - margin, started + lifetime, started)
         log.info("new token, good for %.0f s", lifetime)
         return granted.token
 

@@ -10,10 +10,14 @@ from ..errors import AuthError, ConfigError, Forbidden, FormatError, GcmediaErro
 from .audit import audit_app
 from .capture import capture_command
 from .demo import demo_command
+from .dial import dial_command
+from .load import load_command
+from .monitor import monitor_command
 from .mute import mute_command, status_command, unmute_command
 from .process import process_command
 from .recordings import convert_command, prune_command, repair_command, verify_command
 from .report import report_command
+from .serve import serve_command
 from .simulate import simulate_command
 from .token import token_app
 
@@ -27,10 +31,14 @@ app = typer.Typer(
 )
 app.command("capture")(capture_command)
 app.command("demo")(demo_command)
+app.command("dial")(dial_command)
+app.command("load")(load_command)
+app.command("monitor")(monitor_command)
 app.command("mute")(mute_command)
 app.command("unmute")(unmute_command)
 app.command("status")(status_command)
 app.command("report")(report_command)
+app.command("serve")(serve_command)
 app.command("verify")(verify_command)
 app.command("repair")(repair_command)
 app.command("process")(process_command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import typer
@@ -15,6 +15,7 @@ from ..capture import Capture, capture
 from ..config import CompressorConfig, GateConfig, MediaStreamsConfig, PlatformMediaConfig
 from ..errors import ConfigError
 from ..record import AuditPolicy, RecordConfig
+from .monitor import monitored
 from .run import run_async, stop_on_signal
 from .show import CallProgress, console, show_files, show_stats
 from .streams import capture_many
@@ -32,6 +33,19 @@ async def _capture(call: Capture, progress: CallProgress, seconds: float | None)
                 if seconds is not None and frame.time_s >= seconds:
                     await call.stop()
         tasks.cancel_scope.cancel()
+
+
+def _run(call: Capture, seconds: float | None, quiet: bool, backend: str) -> Exception | None:
+    """Capture to the end; return what failed."""
+    failure: Exception | None = None
+    with CallProgress(quiet=quiet) as progress:
+        try:
+            run_async(partial(_capture, call, progress, seconds), backend)
+        except* Exception as group:
+            failure = group.exceptions[0]
+            while isinstance(failure, ExceptionGroup):
+                failure = failure.exceptions[0]
+    return failure
 
 
 def capture_command(
@@ -71,6 +85,9 @@ def capture_command(
         bool, typer.Option("--allow-custom-host", help="Send the secret to a host that is not the platform's.")
     ] = False,
     report: Annotated[bool, typer.Option(help="Draw the report at the end.")] = False,
+    monitor: Annotated[
+        str | None, typer.Option(help="Serve a page about the calls at PORT or HOST:PORT; see docs/monitor.md.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Counters as JSON on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     backend: Annotated[str, typer.Option(help="asyncio or trio.")] = "asyncio",
@@ -87,51 +104,39 @@ def capture_command(
         rotate_s=rotate,
     )
     policy = AuditPolicy(consent=consent, purpose=purpose)
-    if dialect == "media-streams":
-        capture_many(
-            [conversation or "", *interactions.split(",")],
-            seconds=seconds,
-            strict=strict,
-            as_json=as_json,
-            quiet=quiet,
-            backend=backend,
-            region=region,
-            profile=MediaStreamsConfig(codecs=tuple(name.strip() for name in codecs.split(",") if name.strip())),
-            gate=GateConfig() if gate else None,
-            compressor=CompressorConfig() if compressor else None,
-            record_to=out,
-            overwrite=overwrite,
-            audit_policy=policy,
-            recording=recording,
-            allow_custom_host=allow_custom_host,
-        )
-        return
-    if dialect != "platform-media":
+    if dialect not in ("platform-media", "media-streams"):
         raise ConfigError(f"dialect is {dialect!r}, not platform-media or media-streams")
-    if not conversation:
-        raise ConfigError("Missing argument CONVERSATION; or give --dialect media-streams --interactions A,B,C")
-    call = capture(
-        conversation,
-        region=region,
-        profile=PlatformMediaConfig(
+    with monitored(monitor, out) as live:
+        settings: dict[str, Any] = {
+            "region": region,
+            "gate": GateConfig() if gate else None,
+            "compressor": CompressorConfig() if compressor else None,
+            "record_to": out,
+            "overwrite": overwrite,
+            "audit_policy": policy,
+            "recording": recording,
+            "allow_custom_host": allow_custom_host,
+            "live": live,
+        }
+        if dialect == "media-streams":
+            capture_many(
+                [conversation or "", *interactions.split(",")],
+                seconds=seconds,
+                strict=strict,
+                as_json=as_json,
+                quiet=quiet,
+                backend=backend,
+                profile=MediaStreamsConfig(codecs=tuple(name.strip() for name in codecs.split(",") if name.strip())),
+                **settings,
+            )
+            return
+        if not conversation:
+            raise ConfigError("Missing argument CONVERSATION; or give --dialect media-streams --interactions A,B,C")
+        profile = PlatformMediaConfig(
             format=format, sample_rate=sample_rate, n_channels=channels, layout=layout, token_in=token_in
-        ),
-        gate=GateConfig() if gate else None,
-        compressor=CompressorConfig() if compressor else None,
-        record_to=out,
-        overwrite=overwrite,
-        audit_policy=policy,
-        recording=recording,
-        allow_custom_host=allow_custom_host,
-    )
-    failure: Exception | None = None
-    with CallProgress(quiet=quiet) as progress:
-        try:
-            run_async(partial(_capture, call, progress, seconds), backend)
-        except* Exception as group:
-            failure = group.exceptions[0]
-            while isinstance(failure, ExceptionGroup):
-                failure = failure.exceptions[0]
+        )
+        call = capture(conversation, profile=profile, **settings)
+        failure = _run(call, seconds, quiet, backend)
     stats = call.stats()
     if stats.packets_received and call.folder is not None:
         show_stats(conversation, stats, call.format.sample_rate, [("reconnects", str(call.reconnects))])

@@ -17,6 +17,7 @@ from ..delivery import Delivery
 from ..dialects import media_streams as dialect
 from ..errors import ConfigError, FormatError, StateError
 from ..fanout import Stream
+from ..live import LiveCalls
 from ..record import AuditLog, AuditPolicy, RecordConfig
 from ..types import Stats
 from .events import MediaFrame, MetadataSync, Throughput
@@ -53,6 +54,7 @@ class MediaStream(Delivery):
     """
 
     _logger = logging.getLogger("gcmedia.media_streams")
+    _source = "media-streams"
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class MediaStream(Delivery):
         max_frames: int,
         on_event: Callable[[dict[str, Any]], object] | None,
         clock: Clock,
+        live: LiveCalls | None = None,
     ) -> None:
         unused: Stream[Frame] = Stream("frames", 1, "drop_oldest")
         unused.finish()  # whoever iterates gets a queue then; nobody is told of drops in one that nobody reads
@@ -88,6 +91,7 @@ class MediaStream(Delivery):
             metrics_period_s=profile.throughput_period_s,
             on_event=None if on_event is None else lambda event: on_event({"interactionId": interaction_id, **event}),
             clock=clock,
+            live=live,
         )
         self.codec = ""
         self.decoded = True
@@ -293,6 +297,7 @@ class MediaStream(Delivery):
             self._buffer = JitterBuffer(
                 self._processing["jitter"], timestamp_rate=ticks, max_payload_octets=MAX_OPUS_OCTETS
             )
+            self._show(self._buffer, format.channels, format.sample_rate)
         else:
             if codec == "opus":
                 self._opus = OpusDecoder()

@@ -28,6 +28,7 @@ from ..config import (
 from ..delivery import repair_once
 from ..errors import ConfigError, StateError, TooManyStreams
 from ..fanout import Stream
+from ..live import LiveCalls, as_live
 from ..reconnect import Reconnects, folder_name, tokens_and_region
 from ..record import AuditLog, AuditPolicy, RecordConfig
 from ..regions import Region, takes_secrets
@@ -76,6 +77,7 @@ def capture_streams(
     on_event: Callable[[dict[str, Any]], object] | None = None,
     allow_custom_host: bool = False,
     http_client: httpx.AsyncClient | None = None,
+    live: LiveCalls | None = None,
     clock: Clock | None = None,
     rng: random.Random | None = None,
 ) -> MediaStreams:
@@ -126,6 +128,8 @@ def capture_streams(
         Whether credentials and tokens may go to a host that is neither the platform's, over TLS, nor this machine.
     http_client : httpx.AsyncClient, optional
         For look-ups, instead of an own one; it is not closed.
+    live : LiveCalls, optional
+        Where the interactions are announced, for monitor and metrics.
     clock, rng : Clock, random.Random, optional
         Sources of time and of the jitter of reconnects.
 
@@ -192,6 +196,7 @@ def capture_streams(
         include_silence=include_silence,
         on_event=on_event,
         http_client=http_client,
+        live=as_live(live),
         clock=clock,
         rng=rng or random.Random(),
     )
@@ -245,6 +250,7 @@ class MediaStreams:
         include_silence: bool,
         on_event: Callable[[dict[str, Any]], object] | None,
         http_client: httpx.AsyncClient | None,
+        live: LiveCalls | None,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -269,6 +275,9 @@ class MediaStreams:
         self._recording = recording
         self._max_frames = max_frames
         self._on_event = on_event
+        self._live = live
+        if live is not None:
+            live.watch_token(tokens)
         self._rng = rng
         self._streams: dict[str, MediaStream] = {}
         self._connections: list[Connection] = []
@@ -482,6 +491,7 @@ class MediaStreams:
             max_frames=self._max_frames or 1000,
             on_event=self._on_event,
             clock=self.clock,
+            live=self._live,
         )
 
     def __getitem__(self, interaction_id: str) -> MediaStream:

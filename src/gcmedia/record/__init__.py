@@ -3,6 +3,7 @@
 from .audit import AuditLog
 from .audit_chain import AuditCheck, check_audit, verify_audit
 from .audit_policy import AuditPolicy
+from .behind import FolderBehind, Writers
 from .folder import CallFolder, RecordedFrame
 from .journal import read_journal
 from .prune import Pruned, prune_room
@@ -20,6 +21,7 @@ __all__ = [
     "AuditLog",
     "AuditPolicy",
     "CallFolder",
+    "FolderBehind",
     "FolderCheck",
     "Problem",
     "Pruned",
@@ -32,6 +34,7 @@ __all__ = [
     "WavData",
     "WavInfo",
     "WavJournal",
+    "Writers",
     "call_folders",
     "check_audit",
     "is_open",

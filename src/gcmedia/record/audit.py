@@ -45,6 +45,8 @@ class AuditLog:
         Wall time in seconds since 1970.
     patient : bool
         Whether a file that cannot be opened now is opened later.
+    keep_open : bool
+        Whether a file stays open between lines.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class AuditLog:
         interaction_id: str = "",
         clock: Callable[[], float] = time.time,
         patient: bool = False,
+        keep_open: bool = True,
     ) -> None:
         self.region = region
         self.policy = policy or AuditPolicy()
@@ -80,7 +83,7 @@ class AuditLog:
         if isinstance(path_or_file, (str, os.PathLike)):
             if os.path.exists(path_or_file):
                 n_lines, self._prev = last_link(path_or_file)
-            self._file = LineFile(path_or_file, patient=patient)
+            self._file = LineFile(path_or_file, patient=patient, keep_open=keep_open)
         else:
             self._sink = path_or_file if callable(path_or_file) else path_or_file.write
         self.n_records = 0

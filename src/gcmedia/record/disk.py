@@ -53,6 +53,8 @@ def make(path: str, flags: int) -> int:
     try:
         fd = os.open(path, flags, 0o666)
     except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
         os.makedirs(os.path.dirname(path) or ".", 0o700, exist_ok=True)
         fd = os.open(path, flags, 0o666)
     for _ in range(100):  # `is_held` of another process takes the lock for a moment

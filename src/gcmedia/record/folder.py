@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["CallFolder", "RecordedFrame", "is_ours"]
+__all__ = ["CallFolder", "RecordedBlock", "RecordedFrame", "is_ours"]
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,53 @@ class RecordedFrame(Protocol):
         """RMS level (RFC 6464)."""
 
 
+class RecordedBlock(Protocol):
+    """What the folder reads of whole frames of all channels, side by side."""
+
+    @property
+    def position(self) -> int:
+        """First sample on the timeline."""
+
+    @property
+    def n_samples(self) -> int:
+        """Length, per channel."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+
+    @property
+    def n_frames(self) -> int:
+        """Frames, per channel."""
+
+    @property
+    def n_channels(self) -> int:
+        """Channels."""
+
+    @property
+    def silent_frames(self) -> int:
+        """Frames that are silent, over all channels."""
+
+    @property
+    def concealed_frames(self) -> int:
+        """Frames made up in part, over all channels."""
+
+    def raw_bytes(self, channel: int, /) -> bytes:
+        """int16 samples as decoded."""
+
+    def pcm_bytes(self, channel: int, /) -> bytes:
+        """int16 samples after gate and compressor."""
+
+    def level_dbov(self, channel: int, /) -> float:
+        """RMS level of the last frame (RFC 6464)."""
+
+    def silent_runs(self, channel: int, /) -> list[tuple[int, int]]:
+        """Position and length of each run of silent frames."""
+
+    def concealed_runs(self, channel: int, /) -> list[tuple[int, int]]:
+        """Position and length of each run of frames made up in part."""
+
+
 class CallFolder:
     """Record one call into a folder.
 
@@ -121,6 +168,8 @@ class CallFolder:
         is recorded.
     overwrite : bool
         Whether a call that the folder holds is removed; files that are not ours stay.
+    keep_open : bool
+        Whether all files stay open; else only those of audio do.
     config : RecordConfig, optional
         How it is recorded.
     on_storage : callable, optional
@@ -146,9 +195,11 @@ class CallFolder:
         clock: Callable[[], float] = time.time,
         audit_policy: AuditPolicy | None = None,
         overwrite: bool = False,
+        keep_open: bool = True,
         config: RecordConfig | None = None,
         on_storage: Callable[[str, int, dict[str, Any]], object] | None = None,
     ) -> None:
+        self._keep_open = keep_open
         self.config = config or RecordConfig()
         self.path = Path(path)
         self.format = format
@@ -200,6 +251,7 @@ class CallFolder:
                 interaction_id=conversation_id,
                 clock=clock,
                 patient=True,
+                keep_open=keep_open,
             )
         except FileExistsError as error:
             self._abandon()
@@ -276,14 +328,66 @@ class CallFolder:
         self.timeline.frame(channel, position, n_samples, frame.silent, frame.concealed)
         if position - self._audited_to >= self._audit_every and self._period.frames:
             self._audit_media(position)
-        self._period.count(frame)
+        self._period.count(1, frame.silent, frame.concealed)
         self.frames_recorded += 1
         if self._audit_frames:
             self._audit_media(position + n_samples)
-        if self._flushed_at is None:
-            self._flushed_at = now
-        elif not 0.0 <= now - self._flushed_at < self.config.flush_s - n_samples / self.format.sample_rate:
-            self.flush(now)
+        self._flush_when_due(now, n_samples)
+        return True
+
+    def block(self, block: RecordedBlock, now: float) -> bool:
+        """Record whole frames of all channels at once, at the cost of a few single ones.
+
+        Blocks come in the order of their positions, and then no single frames between them.
+
+        Parameters
+        ----------
+        block : RecordedBlock
+            Its buffers are borrowed for the call.
+        now : float
+            Seconds of a steady clock.
+
+        Returns
+        -------
+        bool
+            Whether it is part of the recording; see `frame` for what is not.
+        """
+        self._open_or_raise("block")
+        if block.n_channels != len(self.format.channels):
+            raise FormatError(f"block of {block.n_channels} channels, there are {len(self.format.channels)}")
+        position = block.position
+        n_frames = block.n_frames * block.n_channels
+        self._now = now
+        ahead = position - max(self._place(self._raw, channel)[0].end(0) for channel in range(block.n_channels))
+        if ahead < 0:
+            self.frames_overlapping += n_frames
+            return False
+        if ahead > LONGEST_JUMP_S * self.format.sample_rate:
+            self.frames_refused += n_frames
+            return False
+        timeline = self.timeline
+        failing = False
+        for channel in range(block.n_channels):
+            track, index = self._place(self._raw, channel)
+            track.write(index, position, block.raw_bytes(channel), now)
+            failing |= track.failing
+            if self._clean:
+                self._place(self._clean, channel)[0].write(index, position, block.pcm_bytes(channel), now)
+            for start, length in block.silent_runs(channel):
+                timeline.frame(channel, start, length, True, False)
+            for start, length in block.concealed_runs(channel):
+                timeline.frame(channel, start, length, False, True)
+            self._levels[channel] = block.level_dbov(channel)
+        timeline.n_samples = max(timeline.n_samples, position + block.n_samples)
+        if failing and not self._storage_failed:
+            self._look_at_storage(position)
+        if position - self._audited_to >= self._audit_every and self._period.frames:
+            self._audit_media(position)
+        self._period.count(n_frames, block.silent_frames, block.concealed_frames)
+        self.frames_recorded += n_frames
+        if self._audit_frames:
+            self._audit_media(position + block.n_samples)
+        self._flush_when_due(now, block.n_samples)
         return True
 
     def hole(self, hole: Hole) -> None:
@@ -403,13 +507,21 @@ class CallFolder:
         return (tracks[channel], 0) if len(tracks) == len(self.format.channels) else (tracks[0], channel)
 
     def _open_lines(self, name: str, first: dict[str, Any] | None = None) -> LineFile:
-        lines = LineFile(self.path / name, patient=True, first=first)
+        lines = LineFile(self.path / name, patient=True, keep_open=self._keep_open, first=first)
         self._lines.append(lines)
         return lines
 
     def _open_or_raise(self, what: str) -> None:
         if self._closed:
             raise StateError(f"{self.path} is closed; it takes no {what}")
+
+    def _flush_when_due(self, now: float, n_samples: int) -> None:
+        """As long before the end of the period as what came now is long, so that no more than it may be lost."""
+        patience = self.config.flush_s - n_samples / self.format.sample_rate
+        if self._flushed_at is None:
+            self._flushed_at = now
+        elif not 0.0 <= now - self._flushed_at < patience:
+            self.flush(now)
 
     def _look_at_storage(self, position: int) -> None:
         """Raise the alarm once when writing begins to fail, and take it back once all is written again."""
@@ -503,10 +615,10 @@ class _Period:
     def __init__(self) -> None:
         self.frames = self.silent = self.concealed = 0
 
-    def count(self, frame: RecordedFrame) -> None:
-        self.frames += 1
-        self.silent += bool(frame.silent)
-        self.concealed += bool(frame.concealed)
+    def count(self, frames: int, silent: int, concealed: int) -> None:
+        self.frames += frames
+        self.silent += silent
+        self.concealed += concealed
 
 
 def is_ours(name: str) -> bool:

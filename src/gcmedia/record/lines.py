@@ -30,6 +30,9 @@ class LineFile:
         The file; made if missing, else continued.
     patient : bool
         Whether a file that cannot be opened now is opened later.
+    keep_open : bool
+        Whether the file stays open between lines; where thousands of calls are recorded, descriptors are scarce.  One
+        that vanishes between lines is not made anew.
     first : dict, optional
         Line that a new file has from the moment on at which it has its name.
 
@@ -45,8 +48,14 @@ class LineFile:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, patient: bool = False, first: dict[str, Any] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        patient: bool = False,
+        keep_open: bool = True,
+        first: dict[str, Any] | None = None,
     ) -> None:
+        self._keep_open = keep_open
         self.path = os.fspath(path)
         self._first = b"" if first is None else to_json(first) + b"\n"
         self._fd = -1
@@ -64,6 +73,7 @@ class LineFile:
         if error is not None and (not patient or error.errno in LASTING):
             raise error
         self._note(error)
+        self._let_go()
 
     def add(self, value: dict[str, Any]) -> None:
         """Take one JSON object; `flush` writes it.  Floats that JSON cannot hold (infinity, NaN) become null."""
@@ -109,10 +119,17 @@ class LineFile:
             self._note(failure(os.close, self._fd))
         self._fd = -1
 
+    def _let_go(self) -> None:
+        if not self._keep_open and self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            self._note(failure(os.close, fd))
+
     def _open(self) -> OSError | None:
         try:
             if self._fd < 0:
-                if self._first and not os.path.lexists(self.path):
+                if self._identity != (0, 0):  # let go since; who removed it does not get half of one again
+                    self._fd = make(self.path, os.O_RDWR)
+                elif self._first and not os.path.lexists(self.path):
                     self._fd = whole(self.path, self._first)
                     self.n_lines = 1
                 else:
@@ -132,6 +149,11 @@ class LineFile:
 
     def _write(self, octets: bytes, n_lines: int) -> tuple[int, int]:
         """Octets and lines that were written, whole lines only."""
+        written = self._write_here(octets, n_lines)
+        self._let_go()
+        return written
+
+    def _write_here(self, octets: bytes, n_lines: int) -> tuple[int, int]:
         if self._closed:
             return 0, 0
         trouble = self._open()

@@ -108,7 +108,8 @@ class WavJournal:
         self._sync_s = sync_s
         self._flushed_at: float | None = None
         self._synced_at: float | None = None
-        self._buffer = bytearray()
+        self._buffer: list[bytes] = []
+        self._n_buffered = 0  # octets of it
         self._owed = 0  # octets of silence due between what is on disk and the buffer
         self._on_disk = 0  # octets of audio
         self._in_header = 0  # octets of audio that the header tells of
@@ -141,7 +142,7 @@ class WavJournal:
     @property
     def n_samples(self) -> int:
         """Length of the timeline so far, per channel, with what is still in memory and what could not be written."""
-        return (self._on_disk + self._owed + len(self._buffer)) // self._block
+        return (self._on_disk + self._owed + self._n_buffered) // self._block
 
     @property
     def closed(self) -> bool:
@@ -198,16 +199,19 @@ class WavJournal:
         """
         if self._closed:
             raise StateError(f"{self.path} is closed; nothing can be appended")
-        view = memoryview(octets).cast("B")
-        if len(view) % self._block:
-            raise FormatError(f"{len(view)} octets for {self.path}, not a multiple of {self._block}")
-        self._buffer += view
+        if type(octets) is not bytes:
+            octets = bytes(memoryview(octets).cast("B"))
+        size = len(octets)
+        if size % self._block:
+            raise FormatError(f"{size} octets for {self.path}, not a multiple of {self._block}")
+        self._buffer.append(octets)
+        self._n_buffered += size
         if self._flushed_at is None:
             self._flushed_at = now
         # As long before the end of the period as what came now is long: no more than the period may be lost.  A clock
         # that steps back flushes too: the promise is about what may be lost, not about the clock.
-        patience = self._flush_s - len(view) / (self._block * self.sample_rate)
-        if len(self._buffer) >= BUFFER_OCTETS or not 0.0 <= now - self._flushed_at < patience:
+        patience = self._flush_s - size / (self._block * self.sample_rate)
+        if self._n_buffered >= BUFFER_OCTETS or not 0.0 <= now - self._flushed_at < patience:
             return self.flush(now)
         return not self._failing
 
@@ -300,12 +304,13 @@ class WavJournal:
             error = self._pay_silence()
         written = 0
         if error is None and self._buffer:
-            with memoryview(self._buffer) as view:
-                written, error = write_at(self._fd, view, self._header_size + self._on_disk)
+            octets = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+            written, error = write_at(self._fd, octets, self._header_size + self._on_disk)
             written -= written % self._block
             self._on_disk += written
-        lost = len(self._buffer) - written
+        lost = self._n_buffered - written
         self._buffer.clear()
+        self._n_buffered = 0
         if lost:
             self._lose(lost)
         if self._fd >= 0 and self._in_header != self._on_disk:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,11 @@ from ..types import Transcript
 
 __all__ = ["AuditSummary", "Call", "envelope", "levels", "load_call", "spectrogram", "thin"]
 
+T = TypeVar("T")
+
+#: Events that begin and end a span of the timeline.
+OPENS = {"masked": "masked", "mask": "masked", "muted": "muted", "mute": "muted"}
+CLOSES = {"unmasked": "masked", "unmask": "masked", "unmuted": "muted", "unmute": "muted"}
 SILENCE_DBOV = -90.0  # drawn for anything quieter
 Samples = NDArray[np.int16]
 Floats = NDArray[np.float64]
@@ -59,6 +65,10 @@ class Call:
         None without a trail.
     n_samples : int
         Length of the call.
+    spans : dict of lists
+        Position and length of what was ``"masked"`` or ``"muted"``.
+    problems : tuple of str
+        Files that could not be read, and why; the rest is there.
     """
 
     path: Path
@@ -70,6 +80,8 @@ class Call:
     series: dict[str, Floats]
     audit: AuditSummary | None
     n_samples: int
+    spans: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -79,16 +91,18 @@ class Call:
 
 def load_call(path: Path) -> Call:
     """Read a call folder."""
+    problems: list[str] = []
     finished = (path / "timeline.json").exists()
     if finished:
         timeline = Timeline.load(path / "timeline.json")
         transcripts = TranscriptLog(timeline.sample_rate)
-        if (path / "transcript.json").exists():
-            transcripts = TranscriptLog.load(path / "transcript.json", timeline.sample_rate)
+        transcripts = _or_told(problems, transcripts, _transcripts, path, timeline)
     elif (path / JOURNAL_NAME).exists():
         timeline, transcripts = read_journal(path / JOURNAL_NAME)
     else:
-        raise FormatError(f"{path} holds no call: neither timeline.json nor {JOURNAL_NAME}")
+        timeline = _from_audio_alone(path)
+        transcripts = TranscriptLog(timeline.sample_rate)
+        transcripts = _or_told(problems, transcripts, _transcripts, path, timeline)
     tracks = timeline.tracks or _tracks_of_an_open_call(path, timeline)
     raw = [_samples(path, tracks, "raw", channel) for channel in timeline.channels]
     clean = [_samples(path, tracks, "clean", channel) for channel in timeline.channels]
@@ -100,10 +114,67 @@ def load_call(path: Path) -> Call:
         transcripts=transcripts.entries,
         raw=raw,
         clean=clean,
-        series=_series(path / "series.jsonl"),
+        series=_or_told(problems, {}, _series, path / "series.jsonl"),
         audit=_audit(path / "audit.jsonl"),
         n_samples=n_samples,
+        spans=_spans(timeline.events, n_samples),
+        problems=tuple(problems),
     )
+
+
+def _or_told(problems: list[str], otherwise: T, read: Callable[..., T], *arguments: Any) -> T:
+    """What a file beside the audio holds; one that cannot be read is told of, and the rest of the call drawn."""
+    try:
+        return read(*arguments)
+    except (MediaError, OSError) as error:
+        problems.append(str(error))
+        return otherwise
+
+
+def _transcripts(path: Path, timeline: Timeline) -> TranscriptLog:
+    if not (path / "transcript.json").exists():
+        return TranscriptLog(timeline.sample_rate)
+    return TranscriptLog.load(path / "transcript.json", timeline.sample_rate)
+
+
+def _spans(events: list[dict[str, Any]], n_samples: int) -> dict[str, list[tuple[int, int]]]:
+    """Where the call was masked or muted: position and length, as its events tell."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    begun: dict[str, int] = {}
+    for event in sorted(events, key=lambda event: _count(event.get("position"))):
+        kind = str(event.get("kind", ""))
+        at = _count(event.get("position"))
+        if kind in OPENS:
+            begun.setdefault(OPENS[kind], at)
+        elif kind in CLOSES and CLOSES[kind] in begun:
+            begin = begun.pop(CLOSES[kind])
+            end = _count(event.get("until", at))
+            found.setdefault(CLOSES[kind], []).append((begin, max(0, end - begin)))
+    for kind, begin in begun.items():
+        found.setdefault(kind, []).append((begin, max(0, n_samples - begin)))
+    return found
+
+
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, (int, float)) and value == value and abs(value) < 2**62 else 0
+
+
+def _from_audio_alone(path: Path) -> Timeline:
+    """What the audio files of a folder tell when nothing else is left of the call."""
+    names = sorted({file.name.removesuffix(".part") for file in path.glob("raw-*.wav*") if file.is_file()})
+    names = [name for name in names if name.endswith(".wav")]
+    if not names:
+        raise FormatError(f"{path} holds no call: neither timeline.json, nor {JOURNAL_NAME}, nor raw-CHANNEL.wav")
+    infos = {}
+    for name in names:
+        file = path / name if (path / name).exists() else path / f"{name}.part"
+        infos[name.removeprefix("raw-").removesuffix(".wav")] = wav_info(file)
+    rates = {info.sample_rate for info in infos.values()}
+    if len(rates) > 1:
+        raise FormatError(f"{path}: its tracks are of {', '.join(map(str, sorted(rates)))} Hz, not of one sample rate")
+    timeline = Timeline(rates.pop(), list(infos), conversation_id=path.name)
+    timeline.n_samples = max(info.n_samples for info in infos.values())
+    return timeline
 
 
 def _tracks_of_an_open_call(path: Path, timeline: Timeline) -> dict[str, dict[str, Any]]:

@@ -262,6 +262,8 @@ def _waves(ax: Axes, call: Call) -> None:
         _shade(ax, call, concealed, low, high, color=THEME["concealed"], alpha=0.75, linewidth=0, zorder=2)
         handles.append(Patch(color=_colour(call, channel), label=_plain(name)[:20]))
     _holes(ax, call, bands[-1][0], bands[0][1])
+    for kind, spans in call.spans.items():
+        _shade(ax, call, spans, bands[-1][0], bands[0][1], linewidth=0.8, zorder=7, **_span_look(kind))
     for channel, (samples, (low, high)) in enumerate(zip(call.raw, bands, strict=True)):
         if samples is not None and len(samples):
             _wave(ax, call, samples, _colour(call, channel), low, high, mirrored=n_channels == 2, down=channel == 1)
@@ -311,6 +313,11 @@ def _hole_look(cause: str) -> dict[str, Any]:
     return {"facecolor": THEME["hole"], "edgecolor": THEME["hatch"], "hatch": HATCHES.get(cause, "++++")}
 
 
+def _span_look(kind: str) -> dict[str, Any]:
+    colour = THEME["fourth" if kind == "masked" else "third"]
+    return {"facecolor": "none", "edgecolor": colour, "hatch": "\\\\\\" if kind == "masked" else "---"}
+
+
 def _events(ax: Axes, call: Call) -> None:
     """A mark at the top for each event, with its kind where there is room."""
     px_to_s = max(call.duration_s, 0.1) / COLUMNS
@@ -344,6 +351,9 @@ def _legend(ax: Axes, call: Call, handles: list[Patch]) -> None:
     for cause in sorted({hole.cause for hole in timeline.holes}):
         seconds = sum(hole.n_samples for hole in timeline.holes if hole.cause == cause) / rate
         handles.append(Patch(linewidth=0.5, label=f"{_plain(cause)[:16]} ({seconds:.2f} s)", **_hole_look(cause)))
+    for kind, spans in call.spans.items():
+        seconds = sum(length for _, length in spans) / rate
+        handles.append(Patch(linewidth=0.5, label=f"{kind} ({seconds:.2f} s)", **_span_look(kind)))
     ax.legend(
         handles=handles,
         loc="lower right",

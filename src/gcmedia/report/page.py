@@ -65,6 +65,7 @@ def render_page(call: Call, svg: str) -> str:
     style = STYLE % {"light": _variables(THEME), "dark": _variables(DARK)}
     alt = escape(_in_words(call), quote=True)
     sections = [
+        _problems(call),
         _transcript(call),
         '<div class="columns"><div>',
         _accounting(call),
@@ -127,6 +128,23 @@ def _channel(call: Call, name: str) -> str:
     return f'<span class="c{call.timeline.channels.index(name) % 4}">{escape(name)}</span>'
 
 
+def _problems(call: Call) -> str:
+    """Files that could not be read."""
+    said = "".join(f'<p><span class="bad">✗ not read</span> {escape(problem)}</p>' for problem in call.problems)
+    return f"<h2>What is missing here</h2>{said}" if said else ""
+
+
+def _covered(call: Call) -> str:
+    """What was masked or muted."""
+    rate, said = call.timeline.sample_rate, []
+    for kind, spans in call.spans.items():
+        seconds = sum(length for _, length in spans) / rate
+        where = ", ".join(f"{clock_text(at / rate)} for {length / rate:.2f} s" for at, length in spans[:20])
+        more = f", and {len(spans) - 20} more" if len(spans) > 20 else ""
+        said.append(f"<p>{escape(kind.capitalize())}: {seconds:.2f} s, at {where}{more}.</p>")
+    return "".join(said)
+
+
 def _transcript(call: Call) -> str:
     if not call.transcripts:
         return "<h2>Transcript</h2><p>Nothing was transcribed.</p>"
@@ -157,12 +175,12 @@ def _accounting(call: Call) -> str:
 def _holes(call: Call) -> str:
     holes, rate = sorted(call.timeline.holes, key=lambda hole: hole.position), call.timeline.sample_rate
     if not holes:
-        return "<h2>Holes</h2><p>None: every sample of the timeline was received or made up.</p>"
+        return f"<h2>Holes</h2><p>None: every sample of the timeline was received or made up.</p>{_covered(call)}"
     rows = (
         (clock_text(hole.position / rate, 3), f"{1000 * hole.n_samples / rate:,.0f} ms", escape(hole.cause))
         for hole in holes
     )
-    total = f"<p>{call.timeline.hole_samples / rate:.3f} s in all.</p>"
+    total = f"<p>{call.timeline.hole_samples / rate:.3f} s in all.</p>{_covered(call)}"
     return "<h2>Holes</h2>" + total + _table(("from", "length", "cause"), rows, len(holes), (0, 1))
 
 

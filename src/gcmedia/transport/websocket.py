@@ -43,8 +43,8 @@ class WebSocket(Protocol):
         """Send a text (str) or binary (bytes) message; waits while the peer takes nothing."""
         ...
 
-    async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Close; done at the latest after the close timeout.  Closing again does nothing."""
+    async def aclose(self, code: int | None = 1000, reason: str = "") -> None:
+        """Close, with None without a code; done at the latest after the close timeout.  Again, it does nothing."""
         ...
 
 
@@ -181,10 +181,10 @@ class _WebSocket:
             lost = self._lost(exc)
         raise lost
 
-    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+    async def aclose(self, code: int | None = 1000, reason: str = "") -> None:
         connection = self._connection
         on_trio = hasattr(connection, "nursery")
-        close: Callable[[int, str], Awaitable[None]] = connection.aclose if on_trio else connection.close
+        close: Callable[[int | None, str], Awaitable[None]] = connection.aclose if on_trio else connection.close
         finished = False
         try:
             # Half as long again as the library's own limit, which does not count what waits to be sent before.
@@ -193,15 +193,28 @@ class _WebSocket:
                 finished = True
         finally:
             if not finished:
-                with anyio.CancelScope(shield=True):
-                    if on_trio:
-                        await connection.close_stream()
-                    else:
-                        connection.transport.abort()
-                        await connection.wait_closed()
+                await self.abort()
             if on_trio and connection.recv_flow_control is not None:
                 # Its reader waits for room in the queue, and would for ever: nobody takes messages any more.
                 connection.resume_reading()
+
+    async def abort(self) -> None:
+        """Drop TCP without a word, as a machine does that goes away."""
+        connection = self._connection
+        with anyio.CancelScope(shield=True):
+            if hasattr(connection, "nursery"):
+                await connection.close_stream()
+            else:
+                connection.transport.abort()
+                await connection.wait_closed()
+
+    async def send_octets(self, octets: bytes) -> None:
+        """Put octets as they are on the wire, between frames: to see what a server makes of them."""
+        connection = self._connection
+        if hasattr(connection, "nursery"):
+            await connection.stream.send_all(octets)
+        else:
+            connection.transport.write(octets)
 
     def _lost(self, exc: Any) -> GcmediaError:
         received, sent = exc.rcvd, exc.sent

@@ -1,0 +1,15 @@
+from collections.abc import Iterable
+
+from .jitter import JitterBuffer
+from .receiver import Receiver
+
+COUNTERS: tuple[str, ...]
+
+def read_counters(streams: Iterable[Receiver | JitterBuffer], levels: bool = False) -> bytes: ...
+def tally_counters(
+    streams: list[Receiver | JitterBuffer],
+    groups: list[int],
+    n_groups: int,
+    jitter_bounds: tuple[float, ...],
+    loss_bounds: tuple[float, ...],
+) -> bytes: ...

@@ -1,0 +1,370 @@
+"""One call that the platform has dialled in: its frames, and what can be told the platform about it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .._core.block import Block
+from .._core.frame import Frame
+from .._core.stream import StreamReceiver
+from ..clock import Clock
+from ..delivery import Delivery, series
+from ..dialects.audiohook import Identity, Media, Open
+from ..dialects.audiohook.entities import Entity
+from ..errors import StateError
+from ..fanout import Stream
+from ..record import AuditPolicy, CallFolder, Writers
+from ..types import Hole, MediaFormat, Stats
+
+if TYPE_CHECKING:
+    from .session import HookSession
+
+__all__ = ["HookCall"]
+
+SERIES_S = 5.0
+MAX_NOTICES = 1000
+SUMMED = ("concealed_samples", "silent_concealed_samples", "concealment_events", "overruns")
+
+
+def sum_of(parts: list[Stats]) -> Stats:
+    """The counters of receivers that followed each other on one timeline."""
+    last = parts[-1].as_dict()
+    for part in parts[:-1]:
+        for name, value in part.as_dict().items():
+            if name.startswith(("packets_", "bytes_")) or name in SUMMED:
+                last[name] += value
+            elif name == "malformed":
+                last[name] = {key: value.get(key, 0) + last[name].get(key, 0) for key in {*value, *last[name]}}
+    return Stats(**last)
+
+
+class HookCall(Delivery):
+    """One call of an AudioHook client; handed to the handler of `AudioHookServer`.
+
+    An async iterator over `Frame`: 20 ms each, channel beside channel, in order; the iteration ends with the call.
+    `subscribe` opens further queues.  Nothing that is done with a call delays the answers that the protocol needs.
+
+    Attributes
+    ----------
+    conversation_id, session_id, organization_id, correlation_id : str
+        The conversation; the session, of which a conversation may have several; who calls.
+    offer : Open
+        What the client opened the session with: participant, language, custom configuration, input variables.
+    media : Media or None
+        What is sent; None for a session without audio.
+    state : str
+        ``"live"``, ``"paused"``, ``"ended"`` or ``"failed"``.
+    rtt_s : float or None
+        What the client measured last between a ping and its pong.
+    language : str or None
+        As opened, or as updated since.
+    folder : Path or None
+        Where it is recorded; None where it is not, and until its folder has been made.
+    """
+
+    _logger = logging.getLogger("gcmedia.server.calls")
+    _keep_files_open = False  # of thousands of calls
+
+    def __init__(
+        self,
+        session: HookSession,
+        identity: Identity,
+        offer: Open,
+        media: Media | None,
+        *,
+        position: int,
+        format: MediaFormat | None,
+        processing: dict[str, Any],
+        fill_s: float,
+        audit_policy: AuditPolicy | None,
+        max_frames: int,
+        overflow: str,
+        consumed: bool,
+        metrics_period_s: float,
+        on_event: Callable[[dict[str, Any]], object] | None,
+        clock: Clock,
+    ) -> None:
+        frames: Stream[Frame] = Stream("frames", max_frames, overflow)
+        if not consumed:
+            frames.finish()  # nobody is told of drops in a queue that nobody reads
+        super().__init__(
+            offer.conversation_id,
+            processing=processing,
+            folder=None,  # of its own, see `record_behind`
+            overwrite=False,
+            audit_policy=audit_policy,
+            region="",
+            sample_rate=8000 if media is None else media.rate,
+            frames=frames,
+            transcripts_at="once",
+            metrics_period_s=metrics_period_s,
+            on_event=on_event,
+            clock=clock,
+        )
+        self.session_id = identity.session_id
+        self.organization_id = offer.organization_id
+        self.correlation_id = identity.correlation_id
+        self.offer = offer
+        self.media = media
+        self.rtt_s: float | None = None
+        self.language = offer.language
+        self._session = session
+        self._position = position
+        self._fill_s = fill_s
+        self._stream: StreamReceiver | None = None
+        self._earlier: list[Stats] = []  # of the receivers before a long hole
+        self._consumed = consumed
+        self._notices: Stream[Any] | None = None
+        self._metrics_at = clock.now() + metrics_period_s
+        self._listen_to(format)
+
+    # The session's side
+
+    def _listen_to(self, format: MediaFormat | None) -> None:
+        self.state = "live"
+        if format is None:
+            return
+        self._format = format
+        self._listen_from(self._position)
+
+    def _listen_from(self, position: int) -> None:
+        format = self._format
+        assert format is not None
+        self._stream = StreamReceiver(
+            format.encoding, format.sample_rate, len(format.channels), position=position, **self._processing
+        )
+        self._receiver = self._stream  # type: ignore[assignment]  # what is used of it here has the same names
+
+    def record_behind(
+        self, writers: Writers, claim: Callable[[], Path], on_failure: Callable[[Exception], object]
+    ) -> None:
+        """Begin the recording, in a thread; ``claim`` makes and names its folder there."""
+        format = self._format
+        if format is None:
+            return
+
+        def make() -> CallFolder:
+            self._folder_path = claim()
+            return self._new_folder(self._folder_path, format)
+
+        behind = writers.open(make, on_failure)
+        self._folder = behind  # type: ignore[assignment]  # the same calls, done later
+        if self._position:
+            behind.hole(Hole(0, self._position, "reconnect"))
+
+    def take(self, payload: bytes | bytearray | memoryview, now: float) -> None:
+        """Take audio: decode, record, queue."""
+        stream = self._stream
+        assert stream is not None
+        if stream.push(payload):
+            block = stream.block()
+            if block is not None:
+                self._pass_on(block, now)
+
+    def leave_out(self, holes: tuple[Hole, ...], now: float) -> None:
+        """Take what the client says that it has dropped."""
+        stream = self._stream
+        if stream is None:
+            return
+        for hole in holes:
+            if hole.n_samples > self._fill_s * stream.sample_rate:
+                stream = self._jump(hole, now)
+            elif stream.hole(hole.n_samples, hole.cause):
+                self._pass_on_due(now)
+        self._tell_holes()
+
+    def _jump(self, hole: Hole, now: float) -> StreamReceiver:
+        """Go on behind a hole that is too long to be filled; the frame before it may be short."""
+        before = self._stream
+        assert before is not None
+        before.flush()
+        self._pass_on_due(now)
+        self._tell_holes()
+        position = before.end
+        self._earlier.append(before.stats())
+        if len(self._earlier) > 1:
+            self._earlier = [sum_of(self._earlier)]
+        if self._folder is not None:
+            self._folder.hole(Hole(position, hole.n_samples, hole.cause))
+        self._listen_from(position + hole.n_samples)
+        assert self._stream is not None
+        return self._stream
+
+    def _pass_on_due(self, now: float) -> None:
+        assert self._stream is not None
+        block = self._stream.block()
+        if block is not None:
+            self._pass_on(block, now)
+
+    def note(self, kind: str, at: int | None = None, **details: Any) -> None:
+        """Tell of something that happened, by the client's own position where it told one."""
+        self._event(kind, **({} if at is None else {"at": at}), **details)
+
+    def notice(self, event: Any) -> None:
+        """Hand on what the client has told."""
+        if self._notices is not None:
+            self._notices.put(event)
+
+    def tick(self, now: float) -> None:
+        """Write down what is due."""
+        if now >= self._metrics_at:
+            self._metrics_at = now + self._metrics_period_s
+            if self._folder is not None or self._logger.isEnabledFor(logging.INFO):
+                self._note_metrics()
+
+    async def end(self, failure: Exception | None, cause: str) -> None:
+        """It is over: hand out and record what there is, and close the recording."""
+        await self._finish(failure, cause)
+        if self._notices is not None:
+            self._notices.finish()
+
+    def _pass_on(self, block: Block, now: float) -> None:
+        if self._folder is not None:
+            self._folder.block(block, now)
+            if block.position >= self._next_sample:
+                self._next_sample = block.position + int(SERIES_S * block.sample_rate)
+                assert self._receiver is not None
+                self._folder.sample(series(self._receiver, self._receiver.stats()))
+        if self._consumed or self._fanout.wanted:
+            frames = block.frames()
+            self._frames.put_many(frames)
+            self._fanout.put_many(frames)
+
+    async def _deliver_rest(self) -> None:
+        if self._stream is not None:
+            self._stream.flush()
+            self._pass_on_due(self._clock.now())
+            self._tell_holes()
+
+    # The handler's side
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels, in the order of `Frame.channel`: ``"external"`` is the customer."""
+        return () if self.media is None else self.media.channels
+
+    @property
+    def notices(self) -> Stream[Any]:
+        """What the client tells, from the first look on, as an async iterator.
+
+        Its items are ``Paused``, ``Resumed``, ``Discarded``, ``Update``, ``Dtmf``, ``Playback``, ``PeerError`` and
+        ``Closing`` of `gcmedia.dialects.audiohook.events`; 1,000 wait at most, then the oldest give way.
+        """
+        if self._notices is None:
+            self._notices = Stream("notices", MAX_NOTICES, "drop_oldest")
+            if self._done.is_set():
+                self._notices.finish()
+        return self._notices
+
+    @property
+    def output_variables(self) -> dict[str, Any]:
+        """Told to the platform with the end of the session (Audio Connector); to be filled."""
+        return self._session.machine.output_variables
+
+    @property
+    def ping_s(self) -> float | None:
+        """What the client measured last between a ping and its pong."""
+        return self.rtt_s
+
+    def send_event(self, *entities: Entity) -> bool:
+        """Send entities: `Transcript`, `AgentAssist`, or any mapping with ``type`` and ``data``.
+
+        They go at once as long as the client takes so many messages, else together with others in their turn.
+
+        Returns
+        -------
+        bool
+            False when the session is over, and nothing is sent.
+
+        Raises
+        ------
+        LocalProtocolError
+            If one is too long for a message.
+        """
+        return self._session.send_event(entities)
+
+    async def send_audio(self, payload: bytes) -> bool:
+        """Send audio of `media` (Audio Connector); waits while too much of it waits.
+
+        Parameters
+        ----------
+        payload : bytes
+            Whole samples, encoded as negotiated.
+
+        Returns
+        -------
+        bool
+            False when the session is over, and nothing is sent.
+
+        Raises
+        ------
+        LocalProtocolError
+            If the product takes no audio, or the payload ends amid a sample.
+        """
+        return await self._session.send_audio(payload)
+
+    def clear_audio(self) -> None:
+        """Drop audio that waits to be sent; send a ``BargeIn`` too for what the client has got already."""
+        self._session.clear_audio()
+
+    async def mask(self, fill: str = "silence") -> None:
+        """AudioHook has no masking: pause, and what is said meanwhile is never sent.
+
+        Raises
+        ------
+        StateError
+            Always.
+        """
+        raise StateError("the audio of an AudioHook session cannot be masked; pause it, and the client sends none")
+
+    async def pause(self, mode: str = "drop") -> None:
+        """Stop the audio.
+
+        Parameters
+        ----------
+        mode : str
+            ``"drop"`` asks the client to send none; it goes on until the client says that it has paused, and what it
+            left out becomes a hole of its exact length.  ``"buffer"`` and ``"live_edge"`` only hold back your frames.
+        """
+        if mode == "drop":
+            self._session.wish("pause")
+        else:
+            await super().pause(mode)
+
+    async def resume(self) -> None:
+        """Go on after a pause.  The client may go on holding its audio for reasons of its own."""
+        if self._paused is not None:
+            await super().resume()
+        else:
+            self._session.wish("resume")
+
+    def update_done(self) -> bool:
+        """Answer an update of the language; optional in the protocol."""
+        return self._session.updated()
+
+    def reconnect(self, info: str = "") -> bool:
+        """Ask the client to open another session in place of this one, where the integration allows it."""
+        return self._session.reconnect(info)
+
+    def disconnect(self, reason: str = "completed", *, info: str = "") -> bool:
+        """Ask the client to end the session.
+
+        Parameters
+        ----------
+        reason : str
+            ``"completed"``, ``"error"`` or ``"rejected"``.
+        info : str
+            For the client's log; no secrets, nothing personal.
+        """
+        return self._session.disconnect(reason, info=info)
+
+    def __repr__(self) -> str:
+        return f"HookCall(conversation_id={self.conversation_id!r}, session_id={self.session_id!r}, {self.state})"
+
+    def stats(self) -> Stats:
+        """Counters of the call so far; packets are frames of audio."""
+        stats = super().stats()
+        return sum_of([*self._earlier, stats]) if self._earlier else stats

@@ -1,0 +1,314 @@
+"""One accepted connection, without its socket: the upgrade, then RFC 6455 by ``websockets``' sans-I/O protocol."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from websockets.datastructures import Headers
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from .types import Accept, Admit, Limits, Reject, Session, UpgradeRequest, Verdict
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Board", "Link"]
+
+log = logging.getLogger("gcmedia.server")
+
+MAX_EARLY_OCTETS = 64 * 1024  # that come before the verdict
+_TEXT, _BINARY, _CONT, _CLOSE = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.CLOSE
+
+
+class _Quiet(logging.LoggerAdapter[logging.Logger]):
+    """Lets a library warn, but not write frames, headers or a line for every connection to the log."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 -- the name is logging's
+        return level >= logging.ERROR and super().isEnabledFor(level)
+
+
+QUIET = _Quiet(log, {})
+
+
+class Board:
+    """What all links of a listener share: how to decide, the bounds, and the deadlines.
+
+    Parameters
+    ----------
+    admit : callable
+        Takes an `UpgradeRequest`, gives a verdict, or an awaitable of one.
+    limits : Limits
+        The bounds.
+    spawn : callable
+        Runs a coroutine beside everything else.
+    now : callable
+        Seconds of a steady clock.
+    """
+
+    def __init__(
+        self,
+        admit: Admit,
+        limits: Limits,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        now: Callable[[], float],
+    ) -> None:
+        self.admit = admit
+        self.limits = limits
+        self.spawn = spawn
+        self.now = now
+        self.waiting: dict[Link, float] = {}  # no WebSockets yet, or none any more: when they are cut
+        self.delayed: dict[Link, tuple[float, Reject]] = {}
+        self.open: set[Link] = set()
+        self.cut = 0  # connections beyond max_waiting, or past a deadline
+
+    def sweep(self, now: float) -> None:
+        """Send the refusals that are due; cut what is past its deadline."""
+        if self.delayed:
+            for link in [link for link, (due, _) in self.delayed.items() if due <= now]:
+                link.reject_now(self.delayed.pop(link)[1])
+        if self.waiting:
+            for link in [link for link, deadline in self.waiting.items() if deadline <= now]:
+                self.cut += 1
+                link.abort()
+
+    def forget(self, link: Link) -> None:
+        """Its socket is closed."""
+        self.waiting.pop(link, None)
+        self.delayed.pop(link, None)
+        self.open.discard(link)
+
+    def abort_all(self) -> None:
+        """Cut every connection."""
+        for link in [*self.waiting, *self.open]:
+            link.abort()
+
+
+class Link:
+    """One accepted connection; a driver gives it a socket by the methods under `Its driver's`.
+
+    To its session it is a `Connection`.
+    """
+
+    __slots__ = ("_board", "_code", "_early", "_fragments", "_opcode", "_over", "_protocol", "_session")
+
+    secure = False
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._session: Session | None = None
+        self._protocol: Any = None
+        self._early = 0
+        self._fragments: list[bytes] | None = None
+        self._opcode: Any = _TEXT
+        self._over = False  # nothing is handed to the session any more
+        self._code = 1006
+
+    # Its driver's
+
+    def _write(self, octets: bytes) -> None:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
+        """Close the socket when what was written is out."""
+        raise NotImplementedError
+
+    def _peer(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def buffered_octets(self) -> int:
+        """Octets that the client has not taken yet."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        raise NotImplementedError
+
+    # What the driver calls
+
+    def _begin(self) -> bool:
+        """The socket is there; False when it is one too many."""
+        board = self._board
+        if len(board.waiting) >= board.limits.max_waiting:
+            board.cut += 1
+            return False
+        board.waiting[self] = board.now() + board.limits.head_timeout_s
+        self._protocol = ServerProtocol(max_size=board.limits.max_message_octets, logger=QUIET)
+        return True
+
+    def _feed(self, octets: bytes | bytearray | memoryview) -> None:
+        """Octets have come."""
+        protocol = self._protocol
+        if protocol is None:
+            return
+        if self._session is None:
+            self._early += len(octets)
+            if self._early > MAX_EARLY_OCTETS:
+                self.abort()
+                return
+        try:
+            protocol.receive_data(octets)
+        except EOFError:
+            return
+        for event in protocol.events_received():
+            if type(event) is Frame:
+                self._take(event)
+            else:
+                self._decide(event)
+        if protocol.writes:
+            self._flush()
+
+    def _end(self) -> None:
+        """The socket is closed."""
+        self._board.forget(self)
+        self._leave()
+        self._protocol = None
+
+    # The upgrade
+
+    def _decide(self, request: Request) -> None:
+        response = self._protocol.accept(request)
+        if response.status_code != 101:  # no WebSocket upgrade
+            self._protocol.send_response(response)
+            return
+        verdict: Any
+        try:
+            verdict = self._board.admit(
+                UpgradeRequest(
+                    "GET",
+                    request.path,
+                    tuple((name, value.strip(" \t")) for name, value in request.headers.raw_items()),
+                    self._peer(),
+                    self.secure,
+                )
+            )
+        except Exception:
+            log.exception("an upgrade could not be decided")
+            verdict = Reject(500)
+        if isawaitable(verdict):
+            self._board.spawn(self._decide_later(verdict, response))
+        else:
+            self._apply(verdict, response)
+
+    async def _decide_later(self, verdict: Any, response: Response) -> None:
+        try:
+            decided: Verdict = await verdict
+        except Exception:
+            log.exception("an upgrade could not be decided")
+            decided = Reject(500)
+        if self._protocol is None:  # gone meanwhile
+            if isinstance(decided, Accept):
+                decided.session.disconnected(1006)
+            return
+        self._apply(decided, response)
+        self._feed(b"")  # what came meanwhile
+
+    def _apply(self, verdict: Verdict, response: Response) -> None:
+        if isinstance(verdict, Reject):
+            if verdict.delay_s > 0:
+                now = self._board.now()
+                self._board.delayed[self] = (now + verdict.delay_s, verdict)
+                self._board.waiting[self] = now + verdict.delay_s + self._board.limits.close_timeout_s
+            else:
+                self.reject_now(verdict)
+            return
+        self._board.waiting.pop(self, None)
+        self._board.open.add(self)
+        self._session = verdict.session
+        self._accept(response)
+        verdict.session.connected(self)
+
+    def _accept(self, response: Response) -> None:
+        self._protocol.send_response(response)
+        self._flush()
+
+    def reject_now(self, verdict: Reject) -> None:
+        """Answer the request with an error, and close."""
+        protocol = self._protocol
+        if protocol is None:
+            return
+        response = protocol.reject(verdict.status, verdict.body)
+        headers = Headers(response.headers)
+        for name, value in verdict.headers:
+            headers[name] = value
+        response.headers = headers
+        protocol.send_response(response)
+        self._flush()
+
+    # Messages
+
+    def _take(self, frame: Frame) -> None:
+        if self._over or self._session is None:
+            return
+        opcode = frame.opcode
+        if opcode is _BINARY and frame.fin:
+            self._session.binary(frame.data)
+        elif opcode is _TEXT and frame.fin:
+            self._session.text(bytes(frame.data))
+        elif opcode is _CONT:
+            assert self._fragments is not None
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                whole, self._fragments = b"".join(self._fragments), None
+                if self._opcode is _BINARY:
+                    self._session.binary(whole)
+                else:
+                    self._session.text(whole)
+        elif opcode is _TEXT or opcode is _BINARY:
+            self._opcode = opcode
+            self._fragments = [bytes(frame.data)]
+        elif opcode is _CLOSE:
+            self._code = 1005 if not frame.data else int.from_bytes(frame.data[:2], "big")
+
+    def _flush(self) -> None:
+        """Write what the protocol has to say."""
+        protocol = self._protocol
+        if protocol is None:
+            return
+        pieces = protocol.data_to_send()
+        if not pieces:
+            return
+        octets = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if octets:
+            self._write(octets)
+        if not pieces[-1]:  # the protocol asks for the end of the stream
+            self._board.open.discard(self)
+            self._board.waiting[self] = self._board.now() + self._board.limits.close_timeout_s
+            self._finish()
+            self._leave()
+
+    def _leave(self) -> None:
+        """The session gets nothing any more."""
+        self._over = True
+        session, self._session = self._session, None
+        if session is not None:
+            session.disconnected(self._code)
+
+    def send_text(self, text: str | bytes) -> None:
+        """Send a text message."""
+        protocol = self._protocol
+        if protocol is not None and protocol.state is State.OPEN:
+            protocol.send_text(text.encode() if isinstance(text, str) else text)
+            self._flush()
+
+    def send_binary(self, octets: bytes) -> None:
+        """Send a binary message."""
+        protocol = self._protocol
+        if protocol is not None and protocol.state is State.OPEN:
+            protocol.send_binary(octets)
+            self._flush()
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame; cut when it is not answered in time."""
+        protocol = self._protocol
+        if protocol is None or protocol.state is not State.OPEN:
+            return
+        self._board.waiting[self] = self._board.now() + self._board.limits.close_timeout_s
+        protocol.send_close(code, reason)
+        self._flush()
