@@ -11,9 +11,10 @@ from .._core.block import Block
 from .._core.frame import Frame
 from .._core.stream import StreamReceiver
 from ..clock import Clock
-from ..delivery import Delivery
+from ..delivery import Delivery, series
 from ..dialects.audiohook import Identity, Media, Open, ServerMachine
 from ..dialects.audiohook.entities import Entity
+from ..errors import StateError
 from ..fanout import Stream
 from ..record import AuditPolicy, CallFolder, Writers
 from ..types import Hole, MediaFormat, Stats
@@ -222,9 +223,9 @@ class HookCall(Delivery):
         if block is not None:
             self._pass_on(block, now)
 
-    def mark(self, kind: str, at: int, **details: Any) -> None:
-        """Tell of something that happened at a sample of the timeline."""
-        self._event(kind, at=at, **details)
+    def note(self, kind: str, at: int | None = None, **details: Any) -> None:
+        """Tell of something that happened, by the client's own position where it told one."""
+        self._event(kind, **({} if at is None else {"at": at}), **details)
 
     def notice(self, event: Any) -> None:
         """Hand on what the client has told."""
@@ -250,7 +251,7 @@ class HookCall(Delivery):
             if block.position >= self._next_sample:
                 self._next_sample = block.position + int(SERIES_S * block.sample_rate)
                 assert self._receiver is not None
-                self._folder.sample(self._series(self._receiver))
+                self._folder.sample(series(self._receiver, self._receiver.stats()))
         if self._consumed or self._fanout.wanted:
             frames = block.frames()
             self._frames.put_many(frames)
@@ -332,6 +333,16 @@ class HookCall(Delivery):
     def clear_audio(self) -> None:
         """Drop audio that waits to be sent; send a ``BargeIn`` too for what the client has got already."""
         self._session.clear_audio()
+
+    async def mask(self, fill: str = "silence") -> None:
+        """AudioHook has no masking: pause, and what is said meanwhile is never sent.
+
+        Raises
+        ------
+        StateError
+            Always.
+        """
+        raise StateError("the audio of an AudioHook session cannot be masked; pause it, and the client sends none")
 
     async def pause(self, mode: str = "drop") -> None:
         """Stop the audio.

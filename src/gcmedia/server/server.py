@@ -357,7 +357,7 @@ class AudioHookServer:
                 lambda: self._claim(*names),
                 lambda error: self.log.error("%s cannot be recorded, and goes on: %s", call.conversation_id, error),
             )
-        call.mark("opened", opened.position)
+        call.note("opened", opened.position)
         if self._handler is not None:
             assert self._tasks is not None
             session.handled = True

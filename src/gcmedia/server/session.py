@@ -183,7 +183,7 @@ class HookSession:
             self.outbox.finish(now)
         done = self.machine.disconnect(reason, now, info=info)
         if done and self.call is not None:
-            self.call.mark("disconnect", self.machine.position, reason=reason)
+            self.call.note("disconnect", self.machine.position, reason=reason)
         return self._did(done, now)
 
     # Inside
@@ -239,21 +239,21 @@ class HookSession:
             case events.Paused():
                 if call is not None and not event.repeated:
                     call.state = "paused"
-                    call.mark("paused", event.position, by_server=event.by_server)
+                    call.note("paused", event.position, by_server=event.by_server)
             case events.Resumed():
                 self._leave_out(event.holes, now)
                 if call is not None and not event.repeated:
                     call.state = "live"
-                    call.mark("resumed", event.position)
+                    call.note("resumed", event.position)
             case events.Discarded():
                 self._leave_out(event.holes, now)
                 if call is not None:
                     n_samples = sum(hole.n_samples for hole in event.holes)
-                    call.mark("discarded", event.position, n_samples=n_samples)
+                    call.note("discarded", event.position, n_samples=n_samples)
             case events.Update():
                 if call is not None:
                     call.language = event.language
-                    call.mark("language", self.machine.position)
+                    call.note("language", self.machine.position)
             case events.PeerError():
                 counters.client_errors[str(event.code)] += 1
                 if event.code == 429 and self.outbox is not None:
