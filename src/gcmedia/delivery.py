@@ -21,12 +21,13 @@ import anyio.to_thread
 from ._core.frame import Frame
 from ._core.jitter import JitterBuffer
 from ._core.receiver import Receiver
+from ._core.stream import StreamReceiver
 from .clock import Clock
 from .errors import ConfigError, StateError
 from .fanout import Fanout, Stream
 from .live import LiveCall, LiveCalls
 from .record import AuditPolicy, CallFolder
-from .types import MediaFormat, Stats, Transcript
+from .types import Hole, MediaFormat, Stats, Transcript
 
 __all__ = ["PAUSE_MODES", "Delivery", "Said"]
 
@@ -171,7 +172,9 @@ class Delivery:
             keep_open=self._keep_files_open,
         )
 
-    def _show(self, receiver: Receiver | JitterBuffer, channels: tuple[str, ...], sample_rate: int) -> None:
+    def _show(
+        self, receiver: Receiver | StreamReceiver | JitterBuffer, channels: tuple[str, ...], sample_rate: int
+    ) -> None:
         """Let monitor and metrics see the call."""
         if self._live is not None:
             self._shown = self._live.announce(
@@ -240,10 +243,13 @@ class Delivery:
     def _tell_holes(self) -> None:
         assert self._receiver is not None
         for hole in self._receiver.holes():
-            if self._folder is not None:
-                self._folder.hole(hole)
-            if self._shown is not None:
-                self._shown.holes.append(hole)
+            self._tell_hole(hole)
+
+    def _tell_hole(self, hole: Hole) -> None:
+        if self._folder is not None:
+            self._folder.hole(hole)
+        if self._shown is not None:
+            self._shown.holes.append(hole)
 
     def _series(self, receiver: Receiver) -> dict[str, Any]:
         stats = receiver.stats()
