@@ -21,9 +21,9 @@ import gcmedia
 LEVELS = (
     ("errors", "types"),
     ("config", "_core", "dialects", "regions", "backoff", "clock", "fanout", "redact", "resample"),
-    ("auth", "live", "transport", "record"),
+    ("auth", "live", "masking", "transport", "record"),
     ("delivery", "notifications", "reconnect"),
-    ("mute", "capture", "media_streams", "server"),
+    ("mute", "capture", "media_streams", "process", "server"),
     ("metrics", "monitor", "report", "simulator", "cli", "demo", "load"),
     ("__main__",),
 )

@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from .monitor import MonitorConfig, serve_monitor
     from .mute import AudioControl, MuteControl, MuteResult, MuteState, open_mute
     from .notifications import Notifications
+    from .record import RecordConfig
     from .regions import Region, resolve_region
     from .resample import FrameResampler, ResampledFrame, Resampler
     from .server import AudioHookServer, HookCall, ServerConfig, serve
@@ -106,6 +107,7 @@ _LAZY = {
     "MuteResult": "mute",
     "MuteState": "mute",
     "Notifications": "notifications",
+    "RecordConfig": "record",
     "Region": "regions",
     "ResampledFrame": "resample",
     "Resampler": "resample",
@@ -185,6 +187,7 @@ __all__ = [
     "ReceiverBank",
     "ReconnectConfig",
     "ReconnectExhausted",
+    "RecordConfig",
     "Region",
     "RemoteProtocolError",
     "ResampledFrame",

@@ -19,7 +19,7 @@ from ._core.receiver import Receiver
 from .auth import Credentials, TokenProvider, TokenSource
 from .clock import Clock
 from .config import CompressorConfig, GateConfig, JitterConfig, PlatformMediaConfig, ReconnectConfig, SilenceConfig
-from .delivery import MAX_TRANSCRIPTS, PAUSE_MODES, Delivery
+from .delivery import MAX_TRANSCRIPTS, PAUSE_MODES, Delivery, repair_once
 from .dialects import platform_media as dialect
 from .errors import (
     AuthError,
@@ -34,7 +34,7 @@ from .errors import (
 from .fanout import Stream
 from .live import LiveCalls, as_live
 from .reconnect import ENDED, FATAL, Reconnects, folder_name, quoted, tokens_and_region
-from .record import AuditPolicy
+from .record import AuditPolicy, RecordConfig
 from .regions import Region, takes_secrets
 from .transport.websocket import WebSocket, connect
 
@@ -57,6 +57,7 @@ def capture(
     folder: str | PathLike[str] | None = None,
     overwrite: bool = False,
     audit_policy: AuditPolicy | None = None,
+    recording: RecordConfig | None = None,
     max_frames: int = 1000,
     overflow: str = "drop_oldest",
     transcripts_at: str = "playout",
@@ -85,11 +86,14 @@ def capture(
     gate, compressor, silence, jitter, reconnect : configuration, optional
         See each.
     record_to : path, optional
-        Record into a folder of the conversation's name below this one.
+        Record into a folder of the conversation's name below this one.  What processes that died have left in it is
+        mended first.
     folder : path, optional
         Record into exactly this folder instead.
     overwrite : bool
         Replace a call that the folder holds already.
+    recording : RecordConfig, optional
+        How it is recorded: encoding, files, how often it is flushed.
     audit_policy : AuditPolicy, optional
         Consent and purpose of the recording; ``privacyCompliant`` in the audit log is computed from it, and
         false for audio as long as nobody states them.
@@ -133,8 +137,10 @@ def capture(
             f"the token would go to {region.media_url}, which is no host of the platform over TLS;"
             " pass allow_custom_host=True if that is meant"
         )
+    room = None
     if folder is None and record_to is not None:
-        folder = Path(record_to) / folder_name(conversation_id)
+        room = Path(record_to)
+        folder = room / folder_name(conversation_id)
     return Capture(
         conversation_id,
         tokens=tokens,
@@ -143,9 +149,11 @@ def capture(
         profile=profile,
         processing={"gate": gate, "compressor": compressor, "silence": silence, "jitter": jitter},
         reconnect=reconnect or ReconnectConfig(),
+        room=room,
         folder=None if folder is None else Path(folder),
         overwrite=overwrite,
         audit_policy=audit_policy,
+        recording=recording,
         frames=Stream("frames", max_frames, overflow),
         transcripts_at=transcripts_at,
         on_event=on_event,
@@ -191,9 +199,11 @@ class Capture(Delivery):
         profile: PlatformMediaConfig,
         processing: dict[str, Any],
         reconnect: ReconnectConfig,
+        room: Path | None,
         folder: Path | None,
         overwrite: bool,
         audit_policy: AuditPolicy | None,
+        recording: RecordConfig | None,
         frames: Stream[Frame],
         transcripts_at: str,
         on_event: Callable[[dict[str, Any]], object] | None,
@@ -207,6 +217,7 @@ class Capture(Delivery):
             folder=folder,
             overwrite=overwrite,
             audit_policy=audit_policy,
+            recording=recording,
             region=region.aws or region.domain,
             sample_rate=profile.sample_rate,
             frames=frames,
@@ -220,6 +231,7 @@ class Capture(Delivery):
             live.watch_token(tokens)
         self.unknown_messages = 0
         self.malformed_messages = 0
+        self._room = room
         self._tokens = tokens
         self._owns_tokens = owns_tokens
         self._token = ""  # the one in use, so that no text of a server can repeat it
@@ -242,6 +254,8 @@ class Capture(Delivery):
             raise StateError(f"this capture is {self.state}; a call is captured once")
         self.state = "connecting"
         self._scope = anyio.CancelScope()
+        if self._room is not None:
+            await repair_once(self._room)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         try:
@@ -326,7 +340,10 @@ class Capture(Delivery):
     async def _one_connection(self) -> None:
         """Connect, subscribe and listen until the call is over; anything else raises."""
         profile = self._profile
-        token = self._token = await self._tokens.token()
+        token = await self._tokens.token()
+        if self._token and token != self._token:
+            self._event("token_refresh")
+        self._token = token
         url = self._region.media_url + profile.path
         headers = {}
         if profile.token_in == "query":  # noqa: S105 -- a place, not a password

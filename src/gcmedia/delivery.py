@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from bisect import insort
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,13 +26,15 @@ from ._core.jitter import JitterBuffer
 from ._core.receiver import Receiver
 from ._core.stream import StreamReceiver
 from .clock import Clock
+from .dialects.notifications import Utterance
 from .errors import ConfigError, StateError
 from .fanout import Fanout, Stream
 from .live import LiveCall, LiveCalls
-from .record import AuditPolicy, CallFolder
+from .masking import MASKED_TEXT, Masking
+from .record import AuditPolicy, CallFolder, RecordConfig, WallMap, repair_room
 from .types import Hole, MediaFormat, Stats, Transcript
 
-__all__ = ["PAUSE_MODES", "Delivery", "Said"]
+__all__ = ["PAUSE_MODES", "Delivery", "Said", "repair_once", "series"]
 
 #: What becomes of the audio of a pause: not taken at all; kept for later; kept out of the stream only.
 PAUSE_MODES = ("drop", "buffer", "live_edge")
@@ -37,7 +42,42 @@ PAUSE_MODES = ("drop", "buffer", "live_edge")
 MAX_EVENTS = 1000
 MAX_TRANSCRIPTS = 1000
 SERIES_S = 0.2
+MAX_PACKET_MS = 200.0
+EPOCH_S = 60.0  # media timestamps this near to the wall clock are taken for epoch ms
 FRAMES_AT_ONCE = 256  # then other tasks get a turn
+
+
+_repaired: set[Path] = set()
+
+
+async def repair_once(room: Path) -> None:
+    """Mend what processes that died have left in a room of recordings, the first time that this one records into it.
+
+    Calls that are being recorded, by whichever process, are left alone.  What cannot be mended is logged and left.
+    """
+    if not _first_time(room):
+        return
+    log = logging.getLogger("gcmedia.delivery")
+    try:
+        found = await anyio.to_thread.run_sync(partial(repair_room, room, unfinished=True))
+    except FileNotFoundError:
+        return  # the first call makes it
+    except OSError as error:
+        log.warning("%s cannot be looked through for calls that were cut off: %s", room, error)
+        return
+    for repair in found:
+        if repair.problem is not None:
+            log.warning("%s cannot be mended: %s", repair.path, repair.problem)
+        elif repair.outcome in ("mended", "named", "recovered"):
+            log.info("%s, of a process that died, is %s", repair.path, repair.outcome)
+
+
+def _first_time(room: Path) -> bool:
+    room = room.absolute()
+    if room in _repaired:
+        return False
+    _repaired.add(room)
+    return True
 
 
 class Said(Protocol):
@@ -101,6 +141,7 @@ class Delivery:
         folder: Path | None,
         overwrite: bool,
         audit_policy: AuditPolicy | None,
+        recording: RecordConfig | None = None,
         region: str,
         sample_rate: int,
         frames: Stream[Frame],
@@ -119,6 +160,7 @@ class Delivery:
         self._folder_path = folder
         self._overwrite = overwrite
         self._audit_policy = audit_policy
+        self._recording = recording
         self._region_name = region
         self._expected_rate = sample_rate  # until the format is known
         self._frames = frames
@@ -133,8 +175,12 @@ class Delivery:
         self._receiver: Receiver | None = None
         self._folder: CallFolder | None = None
         self._paused: str | None = None
+        self._masking = Masking()
+        self._wall: WallMap | None = None
+        self._storage_failures = 0
         self._end_timestamp: int | None = None  # where the server said that the stream ends
         self._unplaced: deque[Said] = deque(maxlen=MAX_TRANSCRIPTS)
+        self._unheard: deque[Utterance] = deque(maxlen=MAX_TRANSCRIPTS)  # told of before there was a timeline
         self._unplayed: list[Transcript] = []
         self._next_sample = 0
         self._done = anyio.Event()
@@ -151,15 +197,23 @@ class Delivery:
         if self._paused == "drop":
             self._receiver.pause()
         self._format = format
+        self._wall = WallMap(format.sample_rate)
+        if self._masking.active and self._folder is not None:  # from before there was a recording
+            self._folder.event("masked", 0, fill=self._masking.fill)
         self._show(self._receiver, format.channels, format.sample_rate)
         return self._receiver
 
     def _record(self, format: MediaFormat) -> None:
         """Begin the recording, where there is to be one."""
         if self._folder_path is not None:
-            self._folder = self._new_folder(self._folder_path, format)
+            self._folder = self._new_folder(self._folder_path, format, self._tell)
 
-    def _new_folder(self, path: Path, format: MediaFormat) -> CallFolder:
+    def _new_folder(
+        self,
+        path: Path,
+        format: MediaFormat,
+        on_storage: Callable[[str, int, dict[str, Any]], object] | None = None,
+    ) -> CallFolder:
         return CallFolder(
             path,
             format,
@@ -170,6 +224,8 @@ class Delivery:
             overwrite=self._overwrite,
             audit_policy=self._audit_policy,
             keep_open=self._keep_files_open,
+            config=self._recording,
+            on_storage=on_storage,
         )
 
     def _show(
@@ -205,7 +261,7 @@ class Delivery:
         """Hand on every frame that is due."""
         assert self._receiver is not None
         for n, frame in enumerate(self._receiver.frames(now), 1):
-            self._hand_on(frame, now)
+            self._hand_on(self._masked(frame) if self._masking.active else frame, now)
             if n % FRAMES_AT_ONCE == 0:
                 self._tell_holes()
                 await anyio.lowlevel.checkpoint()
@@ -236,9 +292,21 @@ class Delivery:
             self._shown.serve_requests()
         self._tell_holes()
         self._place_transcripts()
-        if folder is not None and receiver.position >= self._next_sample:
+        if receiver.position >= self._next_sample:
             self._next_sample = receiver.position + int(SERIES_S * receiver.sample_rate)
-            folder.sample(self._series(receiver))
+            stats = receiver.stats()
+            if self._wall is not None:
+                self._wall.note(self._clock.wall() * 1000, receiver.position + _waiting(receiver, stats))
+            if folder is not None:
+                folder.sample(series(receiver, stats))
+
+    def _masked(self, frame: Frame) -> Frame:
+        over = self._masking.ended(frame.position)
+        if over is None:
+            return self._masking.apply(frame)
+        if self._folder is not None:
+            self._folder.mask(*over)
+        return frame
 
     def _tell_holes(self) -> None:
         assert self._receiver is not None
@@ -251,39 +319,67 @@ class Delivery:
         if self._shown is not None:
             self._shown.holes.append(hole)
 
-    def _series(self, receiver: Receiver) -> dict[str, Any]:
-        stats = receiver.stats()
-        return {
-            "position": receiver.position,
-            "depth": stats.buffer_depth,
-            "target": stats.buffer_target,
-            "jitter_ms": round(stats.jitter * 1000, 3),
-            "loss_rate": round(stats.loss_rate, 4),
-        }
-
     def _place_transcripts(self) -> None:
-        """Pin what was said to the timeline; hand on what has been played."""
+        """Pin what was said to the timeline, as soon as it is known where that is; hand on what has been played."""
         receiver = self._receiver
         over = self.state in ("ended", "failed")
+        if self._wall is not None and len(self._wall):
+            while self._unheard:
+                self._pin_utterance(self._unheard.popleft())
         while self._unplaced:
             position = None if receiver is None else receiver.position_at(self._unplaced[0].timestamp)
             if position is None and not over:
-                return
+                break
             said = self._unplaced.popleft()
             sample_rate = self._expected_rate if receiver is None else receiver.sample_rate
+            n_samples = said.duration_ms * sample_rate // 1000
             transcript = Transcript(
                 text=said.text,
                 confidence=min(max(said.confidence, 0.0), 1.0),
                 position=max(0, position or 0),  # 0 where no audio ever came: the words are not lost for that
-                n_samples=said.duration_ms * sample_rate // 1000,
+                n_samples=n_samples,
                 channel=said.channel,
                 server_timestamp=said.timestamp,
             )
-            if self._folder is not None:
-                self._folder.transcript(transcript)
-            if self._shown is not None:
-                self._shown.transcripts.append(transcript)
-            insort(self._unplayed, transcript, key=lambda t: t.position)
+            self._pin(transcript)
+        self._emit_transcripts()
+
+    def _pin_utterance(self, utterance: Utterance) -> None:
+        assert self._receiver is not None
+        receiver, start_ms = self._receiver, utterance.start_ms
+        assert start_ms is not None
+        now = receiver.position_at(round(self._clock.wall() * 1000))
+        if now is not None and abs(now - receiver.position) < EPOCH_S * receiver.sample_rate:
+            position = receiver.position_at(start_ms)  # media timestamps are epoch ms too
+        else:
+            position = None if self._wall is None else self._wall.position_at(start_ms)
+        end = (position or 0) + utterance.duration_ms * receiver.sample_rate // 1000
+        if position is not None and end >= 0:  # else it was over before the timeline began
+            begin = max(0, position)
+            self._pin(
+                Transcript(
+                    text=utterance.text,
+                    confidence=utterance.confidence,
+                    position=begin,
+                    n_samples=end - begin,
+                    channel=utterance.channel,
+                    server_timestamp=start_ms,
+                )
+            )
+
+    def _pin(self, transcript: Transcript) -> None:
+        """Record what was said, and let it wait for its audio; what was said behind a mask stays there."""
+        if self._masking.covers(transcript.position, transcript.n_samples):
+            transcript = replace(transcript, text=MASKED_TEXT)
+        if self._folder is not None:
+            self._folder.transcript(transcript)
+        if self._shown is not None:
+            self._shown.transcripts.append(transcript)
+        insort(self._unplayed, transcript, key=lambda t: t.position)
+
+    def _emit_transcripts(self) -> None:
+        """Hand on what has been played."""
+        over = self.state in ("ended", "failed")
         n = 0
         while n < len(self._unplayed) and (
             over
@@ -359,6 +455,55 @@ class Delivery:
             self.state = "live"
         self._event("resumed", mode=mode)
 
+    async def mask(self, fill: str = "silence") -> None:
+        """Replace what is said from now on, for a card number: in the recording, for all consumers, in transcripts.
+
+        Unlike a pause it leaves the stream running: frames come as ever, with silence or a tone in them.  What is
+        masked is listed in the manifest, and told in the audit trail.
+
+        Parameters
+        ----------
+        fill : str
+            ``"silence"`` or ``"tone"`` (500 Hz, at -20 dB).  Masking again changes nothing.
+        """
+        position = self.position
+        if self._masking.begin(position, fill) and not self._done.is_set():
+            self._event("masked", fill=fill)
+
+    async def unmask(self) -> None:
+        """Let what is received from now on be heard again; without a mask it changes nothing.
+
+        What was received before and still waits in the buffers stays masked.
+        """
+        position = self.position
+        if self._receiver is not None:
+            receiver = self._receiver
+            position += _waiting(receiver, receiver.stats()) + 2 * receiver.frame_samples
+        if self._masking.end(position) and not self._done.is_set():
+            self._event("unmasked", until=position)
+
+    def add_transcript(self, transcript: Transcript) -> None:
+        """Put something said on the timeline, whose sample position is known: of a recogniser that hears the frames.
+
+        It is recorded, and handed on with the others in ``transcripts``, when its audio has been or at once.
+        """
+        if not self._done.is_set():
+            self._pin(transcript)
+            self._emit_transcripts()
+
+    def add_utterance(self, utterance: Utterance) -> None:
+        """Put something said on the timeline that is known by the time of day: of the platform's own transcription.
+
+        Give final ones, as `gcmedia.dialects.notifications.UtteranceLog` tells them.  One without a time is left out.
+        Its place comes from the media timestamps where those are epoch ms, else from the times at which packets came,
+        to within a packet and the delay of the network.
+        """
+        if not self._done.is_set() and utterance.start_ms is not None:
+            if len(self._unheard) == MAX_TRANSCRIPTS:
+                self.transcripts.dropped += 1
+            self._unheard.append(utterance)
+            self._place_transcripts()
+
     def note(self, kind: str, **details: Any) -> None:
         """Put an event of your own on the timeline and into the audit trail: a mute, confirmed by whom.
 
@@ -396,6 +541,11 @@ class Delivery:
         """Frames that consumers were too slow for; a recording has them."""
         return self._frames.dropped + self._fanout.dropped
 
+    @property
+    def storage_failures(self) -> int:
+        """How often the disk began to refuse the recording; the call went on."""
+        return self._storage_failures if self._folder is None else self._folder.storage_failures
+
     def stats(self) -> Stats:
         """Counters of the stream so far."""
         return JitterBuffer().stats() if self._receiver is None else self._receiver.stats()
@@ -429,6 +579,7 @@ class Delivery:
             "underruns": stats.underruns,
             "reconnects": self.reconnects,
             "droppedFrames": self.dropped_frames,
+            "storageFailures": self.storage_failures,
         }
 
     async def _tell_metrics(self) -> None:
@@ -445,7 +596,7 @@ class Delivery:
         if self._receiver.stats().packets_buffered and not self._congested:
             now = self._clock.now()  # a stalled stream gives out what has waited too long
             for frame in self._receiver.frames(now):
-                self._hand_on(frame, now)
+                self._hand_on(self._masked(frame) if self._masking.active else frame, now)
             self._handed_on()
         metrics = self.metrics()
         if self._shown is not None:
@@ -468,6 +619,10 @@ class Delivery:
                 self._folder.event(kind, position, **details)
             except ConfigError:  # words of a server that look personal: the fact is recorded without them
                 self._folder.event(kind, position)
+        self._tell(kind, position, details)
+
+    def _tell(self, kind: str, position: int, details: dict[str, Any]) -> None:
+        """Let those know who listen, beside the recording."""
         event = {"kind": kind, "position": position, **details}
         self.events.append(event)
         if self._shown is not None:
@@ -496,10 +651,14 @@ class Delivery:
             else:
                 self._become("failed", cause=str(failure))
             self._place_transcripts()
+            masked = self._masking.finish(self.position)
             if self._folder is not None:
+                if masked is not None:
+                    self._folder.mask(*masked)
                 folder, self._folder = self._folder, None  # nothing is recorded any more
                 stats = None if self._receiver is None else self._receiver.stats()
                 await anyio.to_thread.run_sync(folder.close, stats)  # hashes the files
+                self._storage_failures = folder.storage_failures
         except Exception as error:
             failure = failure or error
         finally:  # whatever happened: nobody is left waiting
@@ -518,3 +677,20 @@ class Delivery:
             self._live.leave(self._shown, failed=failure is not None, reason=reason)
         elif self._live is not None and failure is not None:
             self._live.fail(reason)
+
+
+def series(receiver: Receiver, stats: Stats) -> dict[str, Any]:
+    """The state of the buffer at one moment."""
+    return {
+        "position": receiver.position,
+        "depth": stats.buffer_depth,
+        "target": stats.buffer_target,
+        "jitter_ms": round(stats.jitter * 1000, 3),
+        "loss_rate": round(stats.loss_rate, 4),
+    }
+
+
+def _waiting(receiver: Receiver, stats: Stats) -> int:
+    """Samples that have been received and not been handed out, to within a packet."""
+    packet_ms = stats.interval_ms if 0.0 < stats.interval_ms <= MAX_PACKET_MS else 20.0
+    return math.ceil(stats.buffer_depth * packet_ms * receiver.sample_rate / 1000) + receiver.delay_samples

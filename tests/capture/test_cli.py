@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gcmedia.record import read_wav
 from gcmedia.record.timeline import Timeline
-from gcmedia.record.wav import read_wav
 from gcmedia.simulator import Call, Faults, Simulator
 
 from .conftest import ScriptedServer

@@ -19,9 +19,9 @@ from gcmedia import ConfigError, ConnectionLost, Frame, Hole, StateError
 from gcmedia.capture import PAUSE_MODES, Capture, capture
 from gcmedia.config import PlatformMediaConfig
 from gcmedia.fanout import OVERFLOW_POLICIES, Stream
+from gcmedia.record import read_wav
 from gcmedia.record.audit import verify_audit
 from gcmedia.record.timeline import Timeline
-from gcmedia.record.wav import read_wav
 from gcmedia.simulator import Call, Disconnect, Faults, Simulator, Span
 from tests.clocks import HurriedClock
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import gcmedia
 from gcmedia import CompressorConfig, FormatError, GateConfig
-from gcmedia.record.wav import read_wav
+from gcmedia.record import read_wav
 from gcmedia.simulator import Call, Faults, Jump
 from tests.reference.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 

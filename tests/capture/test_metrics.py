@@ -39,6 +39,7 @@ OURS = {
     "underruns",
     "reconnects",
     "droppedFrames",
+    "storageFailures",
 }
 
 

@@ -17,10 +17,10 @@ import pytest
 from gcmedia import CompressorConfig, ConfigError, GateConfig, RemoteProtocolError
 from gcmedia.capture import capture
 from gcmedia.config import PlatformMediaConfig
+from gcmedia.record import read_wav
 from gcmedia.record.audit import AuditPolicy, verify_audit
 from gcmedia.record.folder import FIXED_NAMES
 from gcmedia.record.timeline import Timeline
-from gcmedia.record.wav import read_wav
 from gcmedia.simulator import Call, Disconnect, Faults
 from tests.reference.g711 import ulaw_decode, ulaw_encode
 
@@ -182,7 +182,7 @@ def test_a_full_disk_does_not_end_the_call(backend: str, tmp_path: Path) -> None
         env=os.environ,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == ["connected", "ended"]
+    assert json.loads(done.stdout) == ["connected", "storage_failed", "storage_resumed", "ended"]
     assert done.stderr.count("the call goes on") == 1
     timeline = Timeline.load(tmp_path / "call" / "timeline.json")
     assert timeline.n_samples == 160_000

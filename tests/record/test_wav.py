@@ -13,6 +13,7 @@ from array import array
 from pathlib import Path
 
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,6 +96,40 @@ def test_beyond_4_gib_the_file_is_rf64(tmp_path: Path) -> None:
         assert file.read() == ramp(160)
     with pytest.raises(FormatError, match="more than 1073741824"):
         read_wav(path)
+    path.unlink()
+
+
+@pytest.mark.parametrize("encoding", ["L16", "PCMU"])
+def test_rf64_is_read_by_others_at_any_moment(encoding: str, tmp_path: Path) -> None:
+    """The switch in the middle of a file, at a size that a test can write."""
+    path = tmp_path / "a.wav"
+    octets = bytes(range(256)) * 10
+    journal = WavJournal(path, encoding=encoding, rf64_from=20_000)
+    for index in range(20):
+        journal.append(octets, float(index))
+        journal.flush(float(index))
+        part = Path(journal.part_path)
+        assert (part.read_bytes()[:4] == b"RF64") == ((index + 1) * len(octets) >= 20_000 - 100)
+        n_samples = (index + 1) * len(octets) // (2 if encoding == "L16" else 1)
+        assert soundfile.info(part).frames == n_samples
+        assert wav_info(part).n_samples == n_samples
+    journal.close()
+    assert read_wav(path).data == octets * 20
+    assert soundfile.info(path).format == "RF64"
+
+
+def test_the_real_switch_to_rf64_is_read_by_libsndfile(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    with WavJournal(path) as journal:
+        for n_samples in (2**31 - 1000, 2000):  # silence that takes no room
+            journal.pad(n_samples, 0.0)
+            journal.append(ramp(160), 1.0)
+            journal.flush(1.0)
+            with soundfile.SoundFile(journal.part_path) as file:
+                assert file.frames == journal.n_samples
+                file.seek(-160, os.SEEK_END)
+                assert file.read(dtype="int16").tobytes() == ramp(160)
+        assert soundfile.info(journal.part_path).format == "RF64"
     path.unlink()
 
 
@@ -215,13 +250,54 @@ def _is_file(fd: int, path: str) -> bool:
         return False
 
 
-def test_a_vanished_directory_leaves_the_journal_incomplete(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_a_file_that_vanishes_is_made_anew_with_all_it_held(how: str, tmp_path: Path) -> None:
+    folder = tmp_path / "calls" / "gone"
+    folder.mkdir(parents=True)
+    journal = WavJournal(folder / "a.wav")
+    assert journal.append(ramp(160), 0.0)
+    assert journal.flush(1.0)
+    if how == "removed":
+        Path(journal.part_path).unlink()
+        folder.rmdir()
+        folder.parent.rmdir()
+    else:
+        folder.rename(tmp_path / "elsewhere")
+    assert journal.append(ramp(160, 160), 2.0)
+    assert journal.close()
+    assert journal.troubles == 1
+    assert journal.error is not None
+    assert "vanished" in journal.error
+    assert not journal.incomplete
+    assert read_wav(folder / "a.wav").data == ramp(320)
+
+
+def test_a_file_that_cannot_be_made_anew_yet_is_held_on_to(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     journal = WavJournal(folder / "a.wav")
+    assert journal.append(ramp(160), 0.0)
     Path(journal.part_path).unlink()
     folder.rmdir()
+    folder.write_text("in the way")
+    assert not journal.append(ramp(160, 160), 2.0)
+    assert not journal.append(ramp(160, 320), 4.0)
+    assert journal.troubles == 1
+    folder.unlink()
+    assert journal.append(ramp(160, 480), 6.0)
+    assert journal.close()
+    assert journal.unwritten == ()
+    assert stdlib_read(folder / "a.wav")[2] == ramp(640)
+
+
+def test_what_never_gets_a_place_again_is_told_incomplete(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    journal = WavJournal(folder / "a.wav")
     assert journal.append(ramp(160), 0.0)
+    Path(journal.part_path).unlink()
+    folder.rmdir()
+    folder.write_text("in the way")
     assert journal.close() is False
     assert journal.close() is False
     assert journal.incomplete

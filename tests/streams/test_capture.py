@@ -13,8 +13,8 @@ import pytest
 import gcmedia
 from gcmedia import ConfigError, GateConfig, MediaStreamsConfig, StateError, TooManyStreams, capture_streams
 from gcmedia.media_streams import MediaFrame
+from gcmedia.record import read_wav
 from gcmedia.record.audit import verify_audit
-from gcmedia.record.wav import read_wav
 from gcmedia.simulator import Call, Faults, Simulator, StreamsPlan
 from tests.reference.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 

@@ -6,7 +6,7 @@ import json
 import signal
 from pathlib import Path
 
-from gcmedia.record.wav import read_wav
+from gcmedia.record import read_wav
 from gcmedia.simulator import Call, Faults, Simulator, StreamsPlan
 from tests.capture.test_cli import environment, gcmedia, gcmedia_many, started
 

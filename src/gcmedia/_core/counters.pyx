@@ -116,6 +116,8 @@ cdef void _all(object stream, double *row) except *:
     cdef Receiver receiver
     if isinstance(stream, Receiver):
         receiver = <Receiver>stream
+        if not receiver.at_work[0]:         # else it is behind by some packets, and adds up all the same
+            receiver._settle()
         _packets(receiver.jitter, row)
         row[15] = receiver.line.timestamp_jumps
         row[22] = receiver.line.end

@@ -33,8 +33,8 @@ cdef class RealFFT:
 
     Notes
     -----
-    Relative error (RMS) is below 3e-7 for all sizes, and the bits are the same on every processor.  Nothing is allocated after construction but the results of
-    the Python methods; a plan can serve many threads.
+    Relative error (RMS) is below 3e-7 for all sizes, and the bits are the same on every processor.  Nothing is
+    allocated after construction but the results of the Python methods; a plan can serve many threads.
     """
 
     def __cinit__(self, int size):

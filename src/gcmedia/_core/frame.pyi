@@ -1,5 +1,7 @@
 from typing import final
 
+from typing_extensions import Buffer
+
 @final
 class Frame:
     @property
@@ -28,4 +30,5 @@ class Frame:
     def time_s(self) -> float: ...
     @property
     def duration_s(self) -> float: ...
+    def masked(self, pcm: Buffer) -> Frame: ...
     def __len__(self) -> int: ...

@@ -3,7 +3,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.math cimport INFINITY, log10
-from libc.stdint cimport int16_t
+from libc.stdint cimport int16_t, int32_t
 
 from gcmedia._core.pcm cimport peak_magnitude
 from gcmedia._core.silence cimport level_from
@@ -65,6 +65,33 @@ cdef class Frame:
     def duration_s(self):
         """Length in seconds."""
         return self.n_samples / <double>self.sample_rate
+
+    def masked(self, const int16_t[::1] pcm not None):
+        """The same frame with other samples, raw and cleaned alike; nothing of what was said is left in it.
+
+        Parameters
+        ----------
+        pcm : buffer of int16, shape (n_samples,)
+            Copied.
+
+        Raises
+        ------
+        ValueError
+            If there are not ``n_samples`` of them.
+        """
+        cdef Frame frame = Frame.__new__(Frame)
+        cdef int i
+        if pcm.shape[0] != self.n_samples:
+            raise ValueError(f"pcm has {pcm.shape[0]} samples, the frame {self.n_samples}")
+        frame.channel = self.channel
+        frame.position = self.position
+        frame.n_samples = self.n_samples
+        frame.sample_rate = self.sample_rate
+        for i in range(self.n_samples):
+            frame.squares += <int32_t>pcm[i] * pcm[i]
+        frame.silent = frame.squares == 0
+        frame.raw_octets = frame.pcm_octets = bytes(pcm)
+        return frame
 
     def __len__(self):
         return self.n_samples

@@ -6,7 +6,7 @@ from gcmedia._core.cpu cimport GateFraming, GateLevels, GateState
 from gcmedia._core.fft cimport RealFFT
 
 cdef class _Framing:
-    """What is the same for all gates of a sample rate and delay: frame, hop, windows, transform.  Constant once made."""
+    """What is the same for all gates of a rate and delay: frame, hop, windows, transform.  Constant once made."""
 
     cdef GateFraming framing
     cdef float *windows

@@ -7,7 +7,8 @@ Frames are 32 ms long, for bins of 31 Hz, and 16 ms apart; only the last 20 ms o
 them overlap.  So the delay is 20 ms for any chunking, less than windows of equal halves would take.  The analysis
 window rises over 28 ms and falls over 4; the synthesis window makes the product of both 1 where outputs are alone and
 a sum of 1 where they overlap (D. Mauler and R. Martin, A low delay, variable resolution, perfect reconstruction
-spectral analysis-synthesis system, EUSIPCO 2007).  With ``low_delay`` the last 10 ms of frames 6.4 ms apart are put out.
+spectral analysis-synthesis system, EUSIPCO 2007).  With ``low_delay`` the last 10 ms of frames 6.4 ms apart are put
+out.
 
 Noise per bin moves towards what is near it, the faster the nearer, and is kept between two bounds.  It is no less than
 1.5 times a minimum of the smoothed power that rises by at most 12 dB a second, so a rise of the noise is followed
@@ -17,8 +18,9 @@ And it is no more than 20 dB over the floor of the settings.
 The gain of a bin is Wiener's, from a ratio of speech to noise that is a weighed sum of three: what came out of the last
 frame (Y. Ephraim and D. Malah, IEEE TASSP 32(6), 1984), what is over the noise in this one, and what is so in both
 neighbours.  The weights are those of 20 bands, and new in each frame: a recurrent network of 24 units hears by how
-much the sound is over the noise in each band, and the sound's shape.  It has learned from speech in noise, in many voices and at
-many levels (benchmarks/quality/train.py).  It cannot add sound, nor take away more than the reduction asked for.
+much the sound is over the noise in each band, and the sound's shape.  It has learned from speech in noise, in many
+voices and at many levels (benchmarks/quality/train.py).  It cannot add sound, nor take away more than the reduction
+asked for.
 
 What is done hop by hop is in kernels/spectral_isa.h.
 """

@@ -1,6 +1,6 @@
 """The steady stretch of a stream: when it begins, and how the books are brought up to date after it."""
 
-from libc.stdint cimport int16_t, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from gcmedia._core.conceal cimport HISTORY_BLOCKS, SILENCE, Concealer
 from gcmedia._core.jitter cimport (

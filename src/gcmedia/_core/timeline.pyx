@@ -13,6 +13,7 @@ from gcmedia._core.jitter cimport SLOT_CUT, SLOT_DISCARD, SLOT_RECONNECT, SLOT_R
 
 # Packets with exact timestamps in a row, from which on small jumps mean something.
 cdef int N_STEADY = 4
+cdef double MAX_DRIFT = 500e-6              # of two clocks that both count the same call
 cdef int64_t NO_STEP = INT64_MIN            # no two timestamps lie so far apart
 
 
@@ -89,16 +90,40 @@ cdef int64_t samples_between(const Timeline *line, int64_t start, int64_t end) n
     return llround(min(max(n_samples, -1e15), 1e15))
 
 
+cdef int64_t _since_anchor(const Timeline *line, const Anchor *anchor, int64_t end_timestamp, int64_t end_position,
+                           int64_t timestamp) noexcept nogil:
+    """Samples from an anchor to a timestamp before the next place that is known.
+
+    The clock of the timestamps may drift against the samples: between two places that agree but for that, their share
+    of the way is the same.
+    """
+    cdef double by_clock = (<double>end_timestamp - <double>anchor.timestamp) * line.samples_per_tick
+    cdef double by_count = <double>(end_position - anchor.position)
+    if by_clock <= 0 or fabs(by_count - by_clock) > MAX_DRIFT * by_clock:
+        return samples_between(line, anchor.timestamp, timestamp)
+    return llround((<double>timestamp - <double>anchor.timestamp) * line.samples_per_tick * (by_count / by_clock))
+
+
 cdef int64_t position_of(const Timeline *line, int64_t timestamp) noexcept nogil:
-    cdef int64_t i
+    cdef int64_t i = 0
     cdef const Anchor *anchor = NULL
+    cdef const Anchor *following
     if timestamp >= line.last_timestamp:
         return line.last_position + samples_between(line, line.last_timestamp, timestamp)
     for i in range(line.n_anchors - 1, max(<int64_t>0, line.n_anchors - MAX_ANCHORS) - 1, -1):
         anchor = &line.anchors[i % MAX_ANCHORS]
         if anchor.timestamp <= timestamp:
             break
-    return max(<int64_t>0, anchor.position + samples_between(line, anchor.timestamp, timestamp))
+    if i == line.n_anchors - 1:
+        return max(
+            <int64_t>0,
+            anchor.position + _since_anchor(line, anchor, line.last_timestamp, line.last_position, timestamp),
+        )
+    following = &line.anchors[(i + 1) % MAX_ANCHORS]
+    return max(
+        <int64_t>0,
+        anchor.position + _since_anchor(line, anchor, following.timestamp, following.position, timestamp),
+    )
 
 
 cdef int _next_agrees(Timeline *line, JitterBuffer jitter, Slot *slot, double tolerance) noexcept nogil:

@@ -14,6 +14,8 @@ from .dial import dial_command
 from .load import load_command
 from .monitor import monitor_command
 from .mute import mute_command, status_command, unmute_command
+from .process import process_command
+from .recordings import convert_command, prune_command, repair_command, verify_command
 from .report import report_command
 from .serve import serve_command
 from .simulate import simulate_command
@@ -37,6 +39,11 @@ app.command("unmute")(unmute_command)
 app.command("status")(status_command)
 app.command("report")(report_command)
 app.command("serve")(serve_command)
+app.command("verify")(verify_command)
+app.command("repair")(repair_command)
+app.command("process")(process_command)
+app.command("convert")(convert_command)
+app.command("prune")(prune_command)
 app.command("simulate")(simulate_command)
 app.add_typer(audit_app, name="audit")
 app.add_typer(token_app, name="token")

@@ -10,14 +10,16 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .._core.frame import Frame
 from ..capture import Capture
+from ..errors import MediaError
+from ..record import wav_info
 from ..types import Stats
 
-__all__ = ["CallProgress", "console", "show_files", "show_stats"]
+__all__ = ["AudioProgress", "CallProgress", "console", "show_files", "show_stats"]
 
 #: Progress and summaries go to standard error; standard output is for data.
 console = Console(file=sys.stderr, highlight=False)
@@ -94,6 +96,54 @@ class CallProgress:
             lost=stats.packets_lost,
             holes=stats.concealment_events,
         )
+
+
+class AudioProgress:
+    """How much of the audio of some recordings is done, and how many times faster than it was spoken.
+
+    Parameters
+    ----------
+    sources : iterable of Path
+        The recordings; those that cannot be read count for nothing.
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, sources: Iterable[Path], *, quiet: bool = False) -> None:
+        self._progress = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet,
+            transient=True,
+        )
+        total = sum(_duration_s(path) for path in sources)
+        self._task = self._progress.add_task("audio", total=total, speed="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self, seconds: float) -> None:
+        """So many more seconds of audio are done."""
+        task = self._progress.tasks[0]
+        speed = (task.completed + seconds) / task.elapsed if task.elapsed else 0.0
+        self._progress.update(self._task, advance=seconds, speed=f"{speed:.0f} times real time")
+
+
+def _duration_s(path: Path) -> float:
+    try:
+        info = wav_info(path)
+    except (MediaError, OSError):
+        return 0.0
+    return info.n_samples / info.sample_rate
 
 
 def show_stats(title: str, stats: Stats, sample_rate: int, rows: Iterable[tuple[str, str]] = ()) -> None:

@@ -18,7 +18,7 @@ from ..dialects import media_streams as dialect
 from ..errors import ConfigError, FormatError, StateError
 from ..fanout import Stream
 from ..live import LiveCalls
-from ..record import AuditLog, AuditPolicy
+from ..record import AuditLog, AuditPolicy, RecordConfig
 from ..types import Stats
 from .events import MediaFrame, MetadataSync, Throughput
 from .opus import OpusDecoder, can_decode
@@ -65,6 +65,7 @@ class MediaStream(Delivery):
         folder: Path | None,
         overwrite: bool,
         audit_policy: AuditPolicy | None,
+        recording: RecordConfig | None,
         audit: AuditLog | None,
         audit_frames: bool,
         region: str,
@@ -82,6 +83,7 @@ class MediaStream(Delivery):
             folder=folder,
             overwrite=overwrite,
             audit_policy=audit_policy,
+            recording=recording,
             region=region,
             sample_rate=8000,
             frames=unused,
@@ -274,6 +276,14 @@ class MediaStream(Delivery):
                 f"the packets of {self.interaction_id} are passed on undecoded; there is no timeline to keep"
             )
         await super().pause(mode)
+
+    async def mask(self, fill: str = "silence") -> None:
+        """Replace what is said from now on, as `Delivery.mask` does; taps get it replaced too."""
+        if not self.decoded:
+            raise StateError(
+                f"the packets of {self.interaction_id} are passed on undecoded; what they hold cannot be masked"
+            )
+        await super().mask(fill)
 
     # Inside
 

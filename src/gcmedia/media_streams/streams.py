@@ -25,11 +25,12 @@ from ..config import (
     ReconnectConfig,
     SilenceConfig,
 )
+from ..delivery import repair_once
 from ..errors import ConfigError, StateError, TooManyStreams
 from ..fanout import Stream
 from ..live import LiveCalls, as_live
 from ..reconnect import Reconnects, folder_name, tokens_and_region
-from ..record import AuditLog, AuditPolicy
+from ..record import AuditLog, AuditPolicy, RecordConfig
 from ..regions import Region, takes_secrets
 from ..transport.http import HttpClient
 from .availability import Availability, Lookup
@@ -69,6 +70,7 @@ def capture_streams(
     audit_to: str | PathLike[str] | None = None,
     audit_frames: bool = False,
     audit_policy: AuditPolicy | None = None,
+    recording: RecordConfig | None = None,
     max_frames: int | None = None,
     overflow: str = "drop_oldest",
     include_silence: bool = False,
@@ -108,6 +110,8 @@ def capture_streams(
         One audit log of all interactions, beside those of the recordings.
     audit_frames : bool
         Whether that log gets a line for every frame, not one a period.
+    recording : RecordConfig, optional
+        How they are recorded.
     audit_policy : AuditPolicy, optional
         Consent and purpose; ``privacyCompliant`` is computed from it.
     max_frames : int, optional
@@ -186,6 +190,7 @@ def capture_streams(
         audit_to=None if audit_to is None else Path(audit_to),
         audit_frames=audit_frames,
         audit_policy=audit_policy,
+        recording=recording,
         max_frames=max(1000, 100 * len(names)) if max_frames is None else max_frames,
         overflow=overflow,
         include_silence=include_silence,
@@ -239,6 +244,7 @@ class MediaStreams:
         audit_to: Path | None,
         audit_frames: bool,
         audit_policy: AuditPolicy | None,
+        recording: RecordConfig | None,
         max_frames: int,
         overflow: str,
         include_silence: bool,
@@ -266,6 +272,7 @@ class MediaStreams:
         self._audit: AuditLog | None = None
         self._audit_frames = audit_frames
         self._audit_policy = audit_policy
+        self._recording = recording
         self._max_frames = max_frames
         self._on_event = on_event
         self._live = live
@@ -297,6 +304,8 @@ class MediaStreams:
         if self.state != "new":
             raise StateError(f"these streams are {self.state}; they are captured once")
         self.state = "connecting"
+        if self._record_to is not None:
+            await repair_once(self._record_to)
         if self._audit_to is not None:
             self._audit = AuditLog(
                 self._audit_to, self._region.aws or self._region.domain, self._audit_policy, clock=self.clock.wall
@@ -474,6 +483,7 @@ class MediaStreams:
             folder=None if self._record_to is None else self._record_to / folder_name(name),
             overwrite=self._overwrite,
             audit_policy=self._audit_policy,
+            recording=self._recording,
             audit=self._audit,
             audit_frames=self._audit_frames,
             region=self._region.aws or self._region.domain,

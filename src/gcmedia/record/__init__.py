@@ -6,9 +6,15 @@ from .audit_policy import AuditPolicy
 from .behind import FolderBehind, Writers
 from .folder import CallFolder, RecordedFrame
 from .journal import read_journal
-from .timeline import Timeline
+from .prune import Pruned, prune_room
+from .repair import Repair, call_folders, is_open, repair_call, repair_room, repair_wav
+from .settings import RecordConfig
+from .timeline import Timeline, manifest_schema
 from .transcript import TranscriptLog
-from .wav import WavData, WavInfo, WavJournal, read_wav, wav_info
+from .verify import FolderCheck, Problem, verify_call, verify_room
+from .wall import WallMap
+from .wav import WavJournal
+from .wav_file import WavData, WavInfo, read_wav, wav_info
 
 __all__ = [
     "AuditCheck",
@@ -16,16 +22,31 @@ __all__ = [
     "AuditPolicy",
     "CallFolder",
     "FolderBehind",
+    "FolderCheck",
+    "Problem",
+    "Pruned",
+    "RecordConfig",
     "RecordedFrame",
+    "Repair",
     "Timeline",
     "TranscriptLog",
+    "WallMap",
     "WavData",
     "WavInfo",
     "WavJournal",
     "Writers",
+    "call_folders",
     "check_audit",
+    "is_open",
+    "manifest_schema",
+    "prune_room",
     "read_journal",
     "read_wav",
+    "repair_call",
+    "repair_room",
+    "repair_wav",
     "verify_audit",
+    "verify_call",
+    "verify_room",
     "wav_info",
 ]

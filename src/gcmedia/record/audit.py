@@ -43,6 +43,8 @@ class AuditLog:
         The call, unless `record` names another.
     clock : callable
         Wall time in seconds since 1970.
+    patient : bool
+        Whether a file that cannot be opened now is opened later.
     keep_open : bool
         Whether a file stays open between lines.
 
@@ -67,6 +69,7 @@ class AuditLog:
         *,
         interaction_id: str = "",
         clock: Callable[[], float] = time.time,
+        patient: bool = False,
         keep_open: bool = True,
     ) -> None:
         self.region = region
@@ -80,7 +83,7 @@ class AuditLog:
         if isinstance(path_or_file, (str, os.PathLike)):
             if os.path.exists(path_or_file):
                 n_lines, self._prev = last_link(path_or_file)
-            self._file = LineFile(path_or_file, keep_open=keep_open)
+            self._file = LineFile(path_or_file, patient=patient, keep_open=keep_open)
         else:
             self._sink = path_or_file if callable(path_or_file) else path_or_file.write
         self.n_records = 0
@@ -171,6 +174,21 @@ class AuditLog:
     def anchor(self) -> str:
         """``LINES:HASH`` of the trail so far: kept elsewhere, it shows lines that are cut off later."""
         return f"{self._n_lines}:{self._prev}"
+
+    @property
+    def troubles(self) -> int:
+        """How often its file refused to be written."""
+        return 0 if self._file is None else self._file.troubles
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt to write its file failed."""
+        return self._file is not None and self._file.failing
+
+    def flush(self) -> None:
+        """Open the file if that could not be done before, and make it anew if it has vanished."""
+        if self._file is not None:
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file, if it is the log's own."""

@@ -19,10 +19,10 @@ def words(text: str) -> frozenset[str]:
 
 #: What the library itself does with a call.
 ACTIONS = words(
-    "connected denied discarded disconnect drop ended failed idle language listen_in malformed_message mask "
-    "media_capture mute muted opened overrun pause paused reconnect reconnected reconnecting repair restart "
-    "resume resumed session_end session_start storage_failed storage_resumed subscribed token_refresh transcript "
-    "unknown_message unmute unmuted unsubscribed"
+    "connected convert denied discarded disconnect drop ended failed idle language listen_in malformed_message "
+    "mask masked media_capture mute muted opened overrun pause paused reconnect reconnected reconnecting repair "
+    "restart resume resumed session_end session_start storage_failed storage_resumed subscribed token_refresh "
+    "transcript unknown_message unmask unmasked unmute unmuted unsubscribed"
 )
 #: Actions that handle what people say: they need consent, and a purpose.
 MEDIA_ACTIONS = frozenset(("media_capture", "transcript", "listen_in"))

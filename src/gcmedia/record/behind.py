@@ -150,6 +150,15 @@ class FolderBehind:
         """Note a hole."""
         self._put("hole", hole)
 
+    def mask(self, position: int, n_samples: int, fill: str) -> None:
+        """Note a mask."""
+        self._put("mask", position, n_samples, fill)
+
+    @property
+    def storage_failures(self) -> int:
+        """How often the disk began to refuse it, or did not keep up."""
+        return (self._left_out > 0) + (0 if self._folder is None else self._folder.storage_failures)
+
     def event(self, kind: str, position: int, **details: Any) -> None:
         """Note an event; what it may not tell is left out of it."""
         self._put("event", kind, position, **details)

@@ -14,22 +14,24 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from ..errors import ConfigError, FormatError, StateError
 from ..types import Hole, MediaFormat, Stats, Transcript
 from .audit import AuditLog, AuditPolicy, check_details, iso_time
+from .disk import LASTING, PASSING, failure
 from .journal import JOURNAL_NAME
 from .lines import LineFile, sha256_of
+from .settings import RecordConfig
 from .timeline import Timeline
+from .track import Track, file_names
 from .transcript import TranscriptLog
-from .wav import WavJournal
+from .wav_file import CODINGS
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Buffer
 
-__all__ = ["CallFolder", "RecordedBlock", "RecordedFrame"]
+__all__ = ["CallFolder", "RecordedBlock", "RecordedFrame", "is_ours"]
 
 log = logging.getLogger(__name__)
 
-FLUSH_S = 0.95
 LONGEST_JUMP_S = 24 * 3600  # a frame further ahead than this is refused, not padded to
 FIXED_NAMES = (
     "transcript.json",
@@ -42,7 +44,8 @@ FIXED_NAMES = (
     "report.png",
     "report.html",
 )
-_TRACK = re.compile(r"(?:raw|clean)-[A-Za-z0-9_-]{1,40}\.wav(?:\.part)?")
+_TRACK = re.compile(r"(?:raw|clean)(?:-[A-Za-z0-9_-]{1,40})?(?:\.[0-9]{1,6})?\.wav(?:\.part)?")
+DERIVED = (".flac", ".opus", ".processed.wav", ".processed.json")  # instead of a track's .wav
 
 
 class RecordedFrame(Protocol):
@@ -132,7 +135,7 @@ class CallFolder:
     """Record one call into a folder.
 
     ==================================  ==========================================================================
-    ``raw-CHANNEL.wav``                 audio as decoded, 16-bit, one file a channel, all of one length
+    ``raw-CHANNEL.wav``                 audio as decoded, one file a channel, or ``raw.wav`` with all of them
     ``clean-CHANNEL.wav``               the same after gate and compressor, when asked for
     ``transcript.json``, ``.vtt``       what was said
     ``audit.jsonl``                     what was done, hash-chained
@@ -143,6 +146,9 @@ class CallFolder:
     While the call runs, audio is in ``.wav.part`` and the timeline in ``timeline.jsonl.part``; all that came is there
     within a second of the caller's time, whatever becomes of the process.
 
+    A disk that is full, fails or goes away raises nothing once the folder is made, nor while it is made if waiting may
+    help: what cannot be written is told once, listed, and made up with silence, and recording goes on when it can.
+
     Parameters
     ----------
     path : path
@@ -152,7 +158,7 @@ class CallFolder:
     conversation_id : str
         The call.
     clean : bool
-        Whether to record the cleaned track too.
+        Whether to record the cleaned track too, unless ``config`` says no.
     region : str
         Where the media is handled; goes to the audit trail.
     clock : callable
@@ -164,13 +170,18 @@ class CallFolder:
         Whether a call that the folder holds is removed; files that are not ours stay.
     keep_open : bool
         Whether all files stay open; else only those of audio do.
+    config : RecordConfig, optional
+        How it is recorded.
+    on_storage : callable, optional
+        Called with the kind of event, the position and details when the disk begins to fail and when it takes the
+        recording again.
 
     Raises
     ------
     ConfigError
         If the folder holds a call already.
     OSError
-        If files cannot be made; later a failing disk raises nothing, see `WavJournal`.
+        If files cannot be made, for a reason that no waiting mends.
     """
 
     def __init__(
@@ -185,15 +196,21 @@ class CallFolder:
         audit_policy: AuditPolicy | None = None,
         overwrite: bool = False,
         keep_open: bool = True,
+        config: RecordConfig | None = None,
+        on_storage: Callable[[str, int, dict[str, Any]], object] | None = None,
     ) -> None:
-        self.path = Path(path)
         self._keep_open = keep_open
+        self.config = config or RecordConfig()
+        self.path = Path(path)
         self.format = format
         self._clock = clock
         self._now = 0.0
         self._flushed_at: float | None = None
         self._closed = False
+        self._on_storage = on_storage
         self._storage_failed = False
+        self._troubles = 0
+        self.storage_failures = 0
         self.frames_recorded = 0
         self.frames_overlapping = 0
         self.frames_refused = 0
@@ -204,23 +221,36 @@ class CallFolder:
         self._audited_to = 0
         self._period = _Period()
 
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._clear(overwrite)
-        self._wavs: list[WavJournal] = []
+        self._tracks: list[Track] = []
         self._lines: list[LineFile] = []
         try:
-            names = _file_names(format.channels)
-            self._raw = [self._open_wav(f"raw-{name}.wav") for name in names]
-            self._clean = [self._open_wav(f"clean-{name}.wav") for name in names] if clean else []
-            self._journal, self._metrics, self._series = (
-                self._open_lines(name) for name in (JOURNAL_NAME, "metrics.jsonl", "series.jsonl")
-            )
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._clear(overwrite)
+        except OSError as error:
+            if error.errno in LASTING:
+                raise
+        self.timeline = Timeline(
+            format.sample_rate,
+            format.channels,
+            conversation_id=conversation_id,
+            started_at=iso_time(clock()),
+            encoding=format.encoding,
+        )
+        try:
+            # The journal first, so that whatever comes after it can be put together again.
+            self._journal = self._open_lines(JOURNAL_NAME, {"call": self.timeline.about()})
+            names = file_names(format.channels)
+            received = format.encoding if format.encoding in CODINGS and self.config.encoding == "received" else "L16"
+            self._raw = self._open_tracks("raw", names, received)
+            self._clean = self._open_tracks("clean", names, "L16") if clean and self.config.clean else []
+            self._metrics, self._series = (self._open_lines(name) for name in ("metrics.jsonl", "series.jsonl"))
             self.audit = AuditLog(
                 self.path / "audit.jsonl",
                 region,
                 audit_policy,
                 interaction_id=conversation_id,
                 clock=clock,
+                patient=True,
                 keep_open=keep_open,
             )
         except FileExistsError as error:
@@ -229,18 +259,14 @@ class CallFolder:
         except BaseException:
             self._abandon()
             raise
-        self.timeline = Timeline(
-            format.sample_rate,
-            format.channels,
-            conversation_id=conversation_id,
-            started_at=iso_time(clock()),
-            journal=self._journal,
-        )
+        self.timeline.journal = self._journal
         self.transcripts = TranscriptLog(format.sample_rate)
+        self._journal.add({"tracks": {name: about for track in self._tracks for name, about in track.files.items()}})
         self._journal.flush()
         self.audit.record(
             "session_start", sample_rate=format.sample_rate, encoding=format.encoding, n_channels=len(format.channels)
         )
+        self._look_at_storage(0)
 
     def __enter__(self) -> Self:
         return self
@@ -259,7 +285,7 @@ class CallFolder:
     def incomplete(self) -> bool:
         """Whether anything could not be written."""
         lines = any(file.lost for file in self._lines)
-        return lines or self.audit.lost > 0 or any(wav.incomplete for wav in self._wavs)
+        return lines or self.audit.lost > 0 or any(track.incomplete for track in self._tracks)
 
     def frame(self, frame: RecordedFrame, now: float) -> bool:
         """Record a frame.
@@ -282,21 +308,22 @@ class CallFolder:
         """
         self._open_or_raise("frame")
         channel, position, n_samples = frame.channel, frame.position, frame.n_samples
-        if not 0 <= channel < len(self._raw):
-            raise FormatError(f"frame of channel {channel}, there are {len(self._raw)}")
+        if not 0 <= channel < len(self.format.channels):
+            raise FormatError(f"frame of channel {channel}, there are {len(self.format.channels)}")
         self._now = now
-        raw = self._raw[channel]
-        ahead = position - raw.n_samples
+        track, index = self._place(self._raw, channel)
+        ahead = position - track.end(index)
         if ahead < 0:
             self.frames_overlapping += 1
             return False
         if ahead > LONGEST_JUMP_S * self.format.sample_rate:
             self.frames_refused += 1
             return False
-        written = self._append(raw, position, frame.raw, now)
+        track.write(index, position, frame.raw, now)
         if self._clean:
-            written = self._append(self._clean[channel], position, frame.pcm, now) and written
-        self._watch_storage(position, written)
+            self._place(self._clean, channel)[0].write(index, position, frame.pcm, now)
+        if track.failing and not self._storage_failed:
+            self._look_at_storage(position)
         self._levels[channel] = frame.level_dbov
         self.timeline.frame(channel, position, n_samples, frame.silent, frame.concealed)
         if position - self._audited_to >= self._audit_every and self._period.frames:
@@ -305,7 +332,7 @@ class CallFolder:
         self.frames_recorded += 1
         if self._audit_frames:
             self._audit_media(position + n_samples)
-        self._flush_when_due(now)
+        self._flush_when_due(now, n_samples)
         return True
 
     def block(self, block: RecordedBlock, now: float) -> bool:
@@ -326,12 +353,12 @@ class CallFolder:
             Whether it is part of the recording; see `frame` for what is not.
         """
         self._open_or_raise("block")
-        if block.n_channels != len(self._raw):
-            raise FormatError(f"block of {block.n_channels} channels, there are {len(self._raw)}")
+        if block.n_channels != len(self.format.channels):
+            raise FormatError(f"block of {block.n_channels} channels, there are {len(self.format.channels)}")
         position = block.position
         n_frames = block.n_frames * block.n_channels
         self._now = now
-        ahead = position - self._raw[0].n_samples
+        ahead = position - max(self._place(self._raw, channel)[0].end(0) for channel in range(block.n_channels))
         if ahead < 0:
             self.frames_overlapping += n_frames
             return False
@@ -339,31 +366,39 @@ class CallFolder:
             self.frames_refused += n_frames
             return False
         timeline = self.timeline
-        written = True
-        for channel, raw in enumerate(self._raw):
-            written = self._append(raw, position, block.raw_bytes(channel), now) and written
+        failing = False
+        for channel in range(block.n_channels):
+            track, index = self._place(self._raw, channel)
+            track.write(index, position, block.raw_bytes(channel), now)
+            failing |= track.failing
             if self._clean:
-                written = self._append(self._clean[channel], position, block.pcm_bytes(channel), now) and written
+                self._place(self._clean, channel)[0].write(index, position, block.pcm_bytes(channel), now)
             for start, length in block.silent_runs(channel):
                 timeline.frame(channel, start, length, True, False)
             for start, length in block.concealed_runs(channel):
                 timeline.frame(channel, start, length, False, True)
             self._levels[channel] = block.level_dbov(channel)
         timeline.n_samples = max(timeline.n_samples, position + block.n_samples)
-        self._watch_storage(position, written)
+        if failing and not self._storage_failed:
+            self._look_at_storage(position)
         if position - self._audited_to >= self._audit_every and self._period.frames:
             self._audit_media(position)
         self._period.count(n_frames, block.silent_frames, block.concealed_frames)
         self.frames_recorded += n_frames
         if self._audit_frames:
             self._audit_media(position + block.n_samples)
-        self._flush_when_due(now)
+        self._flush_when_due(now, block.n_samples)
         return True
 
     def hole(self, hole: Hole) -> None:
         """Note a span without received audio."""
         self._open_or_raise("hole")
         self.timeline.hole(hole.position, hole.n_samples, hole.cause)
+
+    def mask(self, position: int, n_samples: int, fill: str) -> None:
+        """Note a span whose audio was replaced before it came here."""
+        self._open_or_raise("mask")
+        self.timeline.mask(position, n_samples, fill)
 
     def event(self, kind: str, position: int, **details: Any) -> None:
         """Note something that happened, on the timeline and in the audit trail.
@@ -402,10 +437,12 @@ class CallFolder:
         if self._closed:
             return
         self._now = self._flushed_at = now
-        for wav in self._wavs:
-            wav.flush(now)
+        for track in self._tracks:
+            track.flush(now)
         for lines in self._lines:
             lines.flush()
+        self.audit.flush()
+        self._look_at_storage(self.timeline.n_samples)
 
     def close(self, stats: Stats | None = None) -> bool:
         """Finish the files, once; False if anything could not be written.
@@ -420,11 +457,11 @@ class CallFolder:
         """
         if self._closed:
             return not self.incomplete
+        end = max(self.timeline.n_samples, *(track.n_samples for track in self._tracks))
+        for track in self._tracks:
+            track.finish(end, self._now)
+        self._look_at_storage(end)
         self._closed = True
-        end = max(self.timeline.n_samples, *(wav.n_samples for wav in self._wavs))
-        for wav in self._wavs:
-            wav.pad(end - wav.n_samples, self._now)
-            wav.close()
         self.timeline.n_samples = end
         if stats is not None:
             self.timeline.set_stats(stats)
@@ -433,6 +470,7 @@ class CallFolder:
         self._series.close()
         self._metrics.close()
         complete = self._write_texts()
+        self._describe(complete and not self.incomplete)
         self.audit.record(
             "session_end",
             outcome="complete" if complete and not self.incomplete else "incomplete",
@@ -440,25 +478,36 @@ class CallFolder:
             duration_s=round(end / self.format.sample_rate, 3),
             frames=self.frames_recorded,
             balanced=stats.balanced if stats is not None else None,
+            manifest_sha256=self.timeline.digest(),
         )
         self.audit.close()
-        self._describe()
+        self._hash("audit.jsonl")
         try:
             self.timeline.write(self.path / "timeline.json")
         except OSError:
             complete = False
         self._journal.close()
         if complete:
-            (self.path / JOURNAL_NAME).unlink(missing_ok=True)
+            failure(os.unlink, self.path / JOURNAL_NAME)
         return complete and not self.incomplete
 
-    def _open_wav(self, name: str) -> WavJournal:
-        wav = WavJournal(self.path / name, self.format.sample_rate)
-        self._wavs.append(wav)
-        return wav
+    def _open_tracks(self, kind: str, names: list[str], encoding: str) -> list[Track]:
+        channels = self.format.channels
+        together = self.config.layout == "interleaved"
+        wanted = [("", channels)] if together else [(name, channels[i : i + 1]) for i, name in enumerate(names)]
+        opened = []
+        for name, of in wanted:
+            track = Track(self.path, kind, name, of, self.format.sample_rate, encoding, self.config)
+            opened.append(track)
+            self._tracks.append(track)
+        return opened
 
-    def _open_lines(self, name: str) -> LineFile:
-        lines = LineFile(self.path / name, keep_open=self._keep_open)
+    def _place(self, tracks: list[Track], channel: int) -> tuple[Track, int]:
+        """The track of a channel, and which of its channels that is."""
+        return (tracks[channel], 0) if len(tracks) == len(self.format.channels) else (tracks[0], channel)
+
+    def _open_lines(self, name: str, first: dict[str, Any] | None = None) -> LineFile:
+        lines = LineFile(self.path / name, patient=True, keep_open=self._keep_open, first=first)
         self._lines.append(lines)
         return lines
 
@@ -466,30 +515,37 @@ class CallFolder:
         if self._closed:
             raise StateError(f"{self.path} is closed; it takes no {what}")
 
-    def _append(self, wav: WavJournal, position: int, pcm: Buffer, now: float) -> bool:
-        if position > wav.n_samples:
-            wav.pad(position - wav.n_samples, now)
-        return wav.append(pcm, now)
-
-    def _flush_when_due(self, now: float) -> None:
+    def _flush_when_due(self, now: float, n_samples: int) -> None:
+        """As long before the end of the period as what came now is long, so that no more than it may be lost."""
+        patience = self.config.flush_s - n_samples / self.format.sample_rate
         if self._flushed_at is None:
             self._flushed_at = now
-        elif not 0.0 <= now - self._flushed_at < FLUSH_S:
+        elif not 0.0 <= now - self._flushed_at < patience:
             self.flush(now)
 
-    def _watch_storage(self, position: int, written: bool) -> None:
-        failing = not written or (self._storage_failed and any(wav.failing for wav in self._wavs))
-        if failing != self._storage_failed:  # the alarm is raised once, and once taken back
-            self._storage_changed(position, failing)
-
-    def _storage_changed(self, position: int, failed: bool) -> None:
-        self._storage_failed = failed
-        if failed:
-            reason = next((wav.error for wav in self._wavs if wav.error), "")
+    def _look_at_storage(self, position: int) -> None:
+        """Raise the alarm once when writing begins to fail, and take it back once all is written again."""
+        files: list[Track | LineFile | AuditLog] = [*self._tracks, *self._lines, self.audit]
+        troubles = sum(file.troubles for file in files)
+        failing = any(file.failing for file in files)
+        news, self._troubles = troubles > self._troubles, troubles
+        if (news or failing) and not self._storage_failed:
+            self._storage_failed = True
+            self.storage_failures += 1
+            reasons = [track.error for track in self._tracks] + [lines.error for lines in self._lines]
+            reason = next((text for text in reasons if text), "the audit trail cannot be written")
             log.warning("A recording cannot be written, the call goes on: %s", reason)
-            self.event("storage_failed", position, reason=reason)
-        else:
-            self.event("storage_resumed", position, unwritten=sum(wav.n_unwritten for wav in self._wavs))
+            self._tell("storage_failed", position, reason=reason)
+        elif self._storage_failed and not news and not failing:
+            self._storage_failed = False
+            unwritten = sum(track.n_unwritten for track in self._tracks)
+            log.info("A recording is written again; %d samples are missing in it", unwritten)
+            self._tell("storage_resumed", position, unwritten=unwritten)
+
+    def _tell(self, kind: str, position: int, **details: Any) -> None:
+        self.event(kind, position, **details)
+        if self._on_storage is not None:
+            self._on_storage(kind, position, details)
 
     def _audit_media(self, end: int) -> None:
         period, self._period = self._period, _Period()
@@ -512,27 +568,25 @@ class CallFolder:
             return False
         return True
 
-    def _describe(self) -> None:
-        """Tell the manifest of the tracks and the hashes of all files."""
-        for kind, wavs in (("raw", self._raw), ("clean", self._clean)):
-            for channel, wav in zip(self.format.channels, wavs, strict=False):
-                self.timeline.tracks[Path(wav.path).name] = {
-                    "channel": channel,
-                    "kind": kind,
-                    "encoding": wav.encoding,
-                    "n_samples": wav.n_samples,
-                    "incomplete": wav.incomplete,
-                    "error": wav.error,
-                    "n_unwritten": wav.n_unwritten,
-                    "unwritten": wav.unwritten,
-                }
-        names = [*self.timeline.tracks, *FIXED_NAMES[:3], "metrics.jsonl", "series.jsonl"]
-        for name in names:
-            try:
-                digest, n_octets = sha256_of(self.path / name)
-            except OSError:
-                continue  # not written, or not readable: then it has no hash
-            self.timeline.files[name] = {"sha256": digest, "n_octets": n_octets}
+    def _describe(self, complete: bool) -> None:
+        """Tell the manifest of the tracks, of what a failing disk cost, and the hashes of all files but the audit."""
+        timeline = self.timeline
+        timeline.tracks = {name: about for track in self._tracks for name, about in track.files.items()}
+        timeline.complete = complete
+        timeline.storage = {
+            "failures": self.storage_failures,
+            "unwritten_samples": sum(track.n_unwritten for track in self._tracks),
+            "lost_lines": sum(file.lost for file in self._lines) + self.audit.lost,
+        }
+        for name in (*timeline.tracks, "transcript.json", "transcript.vtt", "metrics.jsonl", "series.jsonl"):
+            self._hash(name)
+
+    def _hash(self, name: str) -> None:
+        try:
+            digest, n_octets = sha256_of(self.path / name)
+        except OSError:
+            return  # not written, or not readable: then it has no hash
+        self.timeline.files[name] = {"sha256": digest, "n_octets": n_octets}
 
     def _clear(self, overwrite: bool) -> None:
         ours = [self.path / name for name in FIXED_NAMES if os.path.lexists(self.path / name)]
@@ -541,12 +595,13 @@ class CallFolder:
             raise ConfigError(f"{self.path} holds a call already ({ours[0].name}); say overwrite=True to replace it")
         for path in ours:
             path.unlink()
+            for suffix in DERIVED if path.suffix == ".wav" else ():
+                path.with_suffix(suffix).unlink(missing_ok=True)
 
     def _abandon(self) -> None:
         """Leave no empty files behind when the folder could not be opened."""
-        for wav in self._wavs:
-            wav.close()
-            Path(wav.path).unlink(missing_ok=True)
+        for track in self._tracks:
+            track.abandon()
         for lines in self._lines:
             lines.close()
             Path(lines.path).unlink(missing_ok=True)
@@ -566,11 +621,13 @@ class _Period:
         self.concealed += concealed
 
 
-def _file_names(channels: tuple[str, ...]) -> list[str]:
-    """Names of channels as parts of file names; servers choose them, so nothing but letters and digits is kept."""
-    names = [re.sub(r"[^A-Za-z0-9_-]", "_", channel)[:32] or "_" for channel in channels]
-    lowered = [name.lower() for name in names]
-    return [name if lowered.count(name.lower()) == 1 else f"{name}-{index}" for index, name in enumerate(names)]
+def is_ours(name: str) -> bool:
+    """Whether a file of a call folder has a name that recording, converting, processing or reporting gives."""
+    if name.startswith("."):
+        return name.endswith(f".part{PASSING}") and is_ours(name[1:].removesuffix(PASSING))
+    if name in FIXED_NAMES or _TRACK.fullmatch(name) or name.removesuffix(".tmp") in FIXED_NAMES:
+        return True
+    return any(name.endswith(end) and _TRACK.fullmatch(f"{name.removesuffix(end)}.wav") for end in DERIVED)
 
 
 def _is_our_wav(path: Path) -> bool:

@@ -36,6 +36,7 @@ def read_journal(path: str | os.PathLike[str]) -> tuple[Timeline, TranscriptLog]
             about["channels"],
             conversation_id=about["conversation_id"],
             started_at=about["started_at"],
+            encoding=about.get("encoding", ""),
         )
         transcripts = TranscriptLog(timeline.sample_rate)
         for line in lines[1:]:
@@ -51,6 +52,10 @@ def _replay(timeline: Timeline, transcripts: TranscriptLog, kind: str, entry: di
         timeline.hole(**entry)
     elif kind == "event":
         timeline.event(**entry)
+    elif kind == "mask":
+        timeline.mask(**entry)
+    elif kind == "tracks":
+        timeline.tracks = entry
     elif kind in ("silence", "concealed"):
         channel = timeline.channels.index(entry["channel"])
         timeline.frame(channel, entry["position"], entry["n_samples"], kind == "silence", kind == "concealed")

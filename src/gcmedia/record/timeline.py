@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from array import array
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -13,7 +16,7 @@ from ..errors import ConfigError, FormatError
 from ..types import Hole, Stats
 from .lines import LineFile, replace_file, to_json
 
-__all__ = ["Spans", "Timeline"]
+__all__ = ["Spans", "Timeline", "manifest_digest", "manifest_schema"]
 
 SCHEMA = 1
 MAX_ENTRIES = 100_000
@@ -67,6 +70,14 @@ class _Hole(msgspec.Struct):
     cause: str
 
 
+class _Mask(msgspec.Struct):
+    position: _Count
+    n_samples: _Count
+    start_s: float
+    duration_s: float
+    fill: str
+
+
 class _Manifest(msgspec.Struct):
     schema: int
     conversation_id: str
@@ -85,6 +96,11 @@ class _Manifest(msgspec.Struct):
     identity: dict[str, Any]
     tracks: dict[str, dict[str, Any]]
     files: dict[str, dict[str, Any]]
+    encoding: str = ""
+    complete: bool = True
+    recovered: bool = False
+    masks: list[_Mask] = []
+    storage: dict[str, int] = {}
 
 
 class Timeline:
@@ -103,17 +119,31 @@ class Timeline:
         The call.
     started_at : str
         ISO 8601 wall time of sample 0; an annotation, nothing is computed from it.
+    encoding : str
+        As received.
     journal : LineFile, optional
-        Every entry is also put there, as it comes, for the case that `write` is never reached.
+        Every entry is also put there, as it comes, for the case that `write` is never reached; its first line is what
+        `about` says.
 
     Attributes
     ----------
+    journal : LineFile or None
+        As given; it can be set later.
     n_samples : int
         Length of the call, per channel.
     holes : list of Hole
         Neighbours with the same cause are one.
     events : list of dict
         ``position``, ``time_s``, ``kind`` and details.
+    masks : list of tuple
+        ``(position, n_samples, fill)`` of what was masked.
+    complete : bool
+        Whether all that was received is in the files.
+    recovered : bool
+        Whether the call was cut off, and this was put together afterwards.
+    storage : dict
+        ``failures``: how often a disk refused to take the recording; ``unwritten_samples`` and ``lost_lines``: what it
+        cost.
     silence, concealed : dict of Spans
         By channel.
     stats, identity : dict
@@ -129,6 +159,7 @@ class Timeline:
         *,
         conversation_id: str = "",
         started_at: str = "",
+        encoding: str = "",
         journal: LineFile | None = None,
     ) -> None:
         if sample_rate < 1:
@@ -139,6 +170,11 @@ class Timeline:
         self.channels = tuple(channels)
         self.conversation_id = conversation_id
         self.started_at = started_at
+        self.encoding = encoding
+        self.complete = True
+        self.recovered = False
+        self.masks: list[tuple[int, int, str]] = []
+        self.storage: dict[str, int] = {}
         self.n_samples = 0
         self.holes: list[Hole] = []
         self.hole_samples = 0
@@ -151,9 +187,8 @@ class Timeline:
         self.files: dict[str, dict[str, Any]] = {}
         self._holes_not_stored = 0
         self._events_not_stored = 0
-        self._journal = journal
-        if journal is not None:
-            journal.add({"call": self._about()})
+        self._masks_not_stored = 0
+        self.journal = journal
 
     @property
     def duration_s(self) -> float:
@@ -162,8 +197,8 @@ class Timeline:
 
     def hole(self, position: int, n_samples: int, cause: str) -> None:
         """Note a span without received audio."""
-        if self._journal is not None:
-            self._journal.add({"hole": {"position": position, "n_samples": n_samples, "cause": cause}})
+        if self.journal is not None:
+            self.journal.add({"hole": {"position": position, "n_samples": n_samples, "cause": cause}})
         self.hole_samples += n_samples
         self.n_samples = max(self.n_samples, position + n_samples)
         last = self.holes[-1] if self.holes else None
@@ -174,12 +209,21 @@ class Timeline:
         else:
             self._holes_not_stored += 1
 
+    def mask(self, position: int, n_samples: int, fill: str) -> None:
+        """Note a span whose audio was replaced on purpose."""
+        if self.journal is not None:
+            self.journal.add({"mask": {"position": position, "n_samples": n_samples, "fill": fill}})
+        if len(self.masks) < MAX_ENTRIES:
+            self.masks.append((position, n_samples, fill))
+        else:
+            self._masks_not_stored += 1
+
     def event(self, position: int, kind: str, **details: Any) -> None:
         """Note something that happened when the call had come to ``position``."""
         if "time_s" in details:
             raise ConfigError("event detail 'time_s' is computed from the position")
-        if self._journal is not None:
-            self._journal.add({"event": {"position": position, "kind": kind, **details}})
+        if self.journal is not None:
+            self.journal.add({"event": {"position": position, "kind": kind, **details}})
         if len(self.events) < MAX_ENTRIES:
             time_s = round(position / self.sample_rate, 6)
             self.events.append({"position": position, "time_s": time_s, "kind": kind, **details})
@@ -222,6 +266,10 @@ class Timeline:
         """
         replace_file(path, msgspec.json.format(to_json(self._manifest()), indent=1) + b"\n")
 
+    def digest(self) -> str:
+        """SHA-256 of all that the manifest says, but for the hash of the audit trail, which says this one."""
+        return manifest_digest(msgspec.json.decode(to_json(self._manifest())))
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Timeline:
         """Read a manifest.
@@ -255,6 +303,12 @@ class Timeline:
                 for position, n_samples in stored.get(name, ()):
                     runs[name].add(position, n_samples)
                 runs[name].total = totals.get(name, runs[name].total)
+        timeline.encoding = manifest.encoding
+        timeline.complete = manifest.complete
+        timeline.recovered = manifest.recovered
+        timeline.masks = [(mask.position, mask.n_samples, mask.fill) for mask in manifest.masks]
+        timeline.storage = manifest.storage
+        timeline._masks_not_stored = manifest.not_stored.get("masks", 0)
         timeline._holes_not_stored = manifest.not_stored.get("holes", 0)
         timeline._events_not_stored = manifest.not_stored.get("events", 0)
         timeline.stats = manifest.stats
@@ -263,26 +317,28 @@ class Timeline:
         timeline.files = manifest.files
         return timeline
 
-    def _about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
+        """What is known of the call from the beginning."""
         return {
             "schema": SCHEMA,
             "conversation_id": self.conversation_id,
             "sample_rate": self.sample_rate,
             "channels": list(self.channels),
             "started_at": self.started_at,
+            "encoding": self.encoding,
         }
 
     def _run(self, kind: str, name: str, position: int, n_samples: int) -> None:
         spans: Spans = getattr(self, kind)[name]
         # A run goes to the journal when the next one begins, so that it costs one line.
-        before = spans.last() if self._journal is not None and len(spans) else None
-        if spans.add(position, n_samples) and before is not None and self._journal is not None:
-            self._journal.add({kind: {"channel": name, "position": before[0], "n_samples": before[1]}})
+        before = spans.last() if self.journal is not None and len(spans) else None
+        if spans.add(position, n_samples) and before is not None and self.journal is not None:
+            self.journal.add({kind: {"channel": name, "position": before[0], "n_samples": before[1]}})
 
     def _manifest(self) -> _Manifest:
         rate = self.sample_rate
         return _Manifest(
-            **self._about(),
+            **self.about(),
             n_samples=self.n_samples,
             duration_s=round(self.duration_s, 6),
             holes=[
@@ -295,17 +351,26 @@ class Timeline:
                 )
                 for hole in self.holes
             ],
+            masks=[
+                _Mask(position, n_samples, round(position / rate, 6), round(n_samples / rate, 6), fill)
+                for position, n_samples, fill in self.masks
+            ],
+            complete=self.complete,
+            recovered=self.recovered,
+            storage=self.storage,
             events=self.events,
             silence={name: list(spans) for name, spans in self.silence.items()},
             concealed={name: list(spans) for name, spans in self.concealed.items()},
             totals={
                 "holes": self.hole_samples,
+                "masks": sum(n_samples for _, n_samples, _ in self.masks),
                 "silence": {name: spans.total for name, spans in self.silence.items()},
                 "concealed": {name: spans.total for name, spans in self.concealed.items()},
             },
             not_stored={
                 "holes": self._holes_not_stored,
                 "events": self._events_not_stored,
+                "masks": self._masks_not_stored,
                 "silence": sum(spans.not_stored for spans in self.silence.values()),
                 "concealed": sum(spans.not_stored for spans in self.concealed.values()),
             },
@@ -314,3 +379,16 @@ class Timeline:
             tracks=self.tracks,
             files=self.files,
         )
+
+
+def manifest_digest(manifest: dict[str, Any]) -> str:
+    """`Timeline.digest` of a manifest as it stands in its file."""
+    files = {name: about for name, about in manifest["files"].items() if name != "audit.jsonl"}
+    text = json.dumps(manifest | {"files": files}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the manifest."""
+    schema: dict[str, Any] = json.loads((Path(__file__).parent / "manifest.schema.json").read_bytes())
+    return schema

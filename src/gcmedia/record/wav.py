@@ -1,47 +1,34 @@
-"""WAV files that survive: an append-only journal whose header is always true, and a reader.
+"""WAV files that survive: an append-only journal whose header is always true.
 
 A journal lives under ``NAME.wav.part`` until it is closed::
 
-    RIFF size WAVE | JUNK 28 octets | fmt | (fact) | data size | samples ...
+    RIFF size WAVE | JUNK 28 octets | fmt | (fact) | JUNK "open" | data size | samples ...
 
-``JUNK`` keeps the place of the ``ds64`` chunk that turns the file into RF64 (EBU Tech 3306) once its sizes no
-longer fit 32 bits.  Samples are written first, the header after them, so a process that dies at any moment leaves
-a file that every reader opens, with all audio up to the last header.
+The first ``JUNK`` keeps the place of the ``ds64`` chunk that turns the file into RF64 (EBU Tech 3306) once its sizes
+no longer fit 32 bits.  The second says that nobody has closed the file yet: `repair_wav` mends only such files.
+Samples are written first, the header after them, so a process that dies at any moment leaves a file that every reader
+opens, with all audio up to the last header.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from ..errors import ConfigError, FormatError, StateError
+from .disk import LASTING, failure, identity, moved, still_there, sync_directory, whole, write_at
+from .wav_file import CODINGS, DONE, OPEN, UNKNOWN_SIZE, pack_header
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["WavData", "WavInfo", "WavJournal", "read_wav", "wav_info"]
+__all__ = ["WavJournal"]
 
 BUFFER_OCTETS = 32 * 1024  # small appends are collected up to here
 FILL_OCTETS = 64 * 1024  # silence is written in pieces of this size
 MAX_SPANS = 1000  # spans not written that are kept one by one
-MAX_CHUNKS = 1000  # chunks that the reader looks at before it gives up
-UNKNOWN_SIZE = 0xFFFFFFFF  # in RIFF: written to a pipe; in RF64: see ds64
-
-
-@dataclass(frozen=True, slots=True)
-class _Coding:
-    tag: int  # WAVE format tag
-    width: int  # octets per sample
-    silence: int  # the octet of which silence is made
-
-
-CODINGS = {"L16": _Coding(1, 2, 0x00), "PCMU": _Coding(7, 1, 0xFF), "PCMA": _Coding(6, 1, 0xD5)}
-ENCODINGS = {(1, 16): "L16", (1, 8): "U8", (7, 8): "PCMU", (6, 8): "PCMA"}  # (format tag, bits per sample)
-EXTENSIBLE = 0xFFFE  # the real tag is in the sub-format
 
 
 class WavJournal:
@@ -61,19 +48,29 @@ class WavJournal:
         Seconds of the caller's time between header updates, at most 1.
     sync_s : float, optional
         Seconds between ``fdatasync``; left out, only `close` syncs.
+    patient : bool
+        Whether a file that cannot be made now, for want of space, descriptors or a disk that works, is made later.
+    rf64_from : int
+        RIFF size in octets from which on the file is RF64; the default is where 32 bits end.
 
     Raises
     ------
     ConfigError
         If a setting is out of its range.
     OSError
-        If the file cannot be made.
+        If the file cannot be made; of a patient journal only where no waiting would help.
 
     Notes
     -----
     After construction the disk can no longer raise into the capture.  What could not be written is recorded in
     `incomplete`, `error` and `unwritten`, and made up with silence as soon as writing works again, so that a
-    sample's place in the file is its place on the timeline.
+    sample's place in the file is its place on the timeline.  A file that somebody moved or removed is made anew under
+    its name, with all it held, up to 256 MiB.
+
+    Attributes
+    ----------
+    troubles : int
+        How often writing began to fail, or the file had to be made anew.
     """
 
     def __init__(
@@ -85,6 +82,8 @@ class WavJournal:
         *,
         flush_s: float = 0.95,
         sync_s: float | None = None,
+        patient: bool = False,
+        rf64_from: int = UNKNOWN_SIZE,
     ) -> None:
         if encoding not in CODINGS:
             raise ConfigError(f"encoding is {encoding!r}, not one of {', '.join(CODINGS)}")
@@ -94,6 +93,10 @@ class WavJournal:
             raise ConfigError(f"n_channels is {n_channels}, not in [1, 16]")
         if not 0.0 <= flush_s <= 1.0:
             raise ConfigError(f"flush_s is {flush_s} s, not in [0, 1]")
+        if sync_s is not None and not 0.0 <= sync_s <= 86_400.0:
+            raise ConfigError(f"sync_s is {sync_s} s, not in [0, 86400]")
+        if not 0 <= rf64_from <= UNKNOWN_SIZE:
+            raise ConfigError(f"rf64_from is {rf64_from} octets, not in [0, {UNKNOWN_SIZE}]")
         self.path = os.fspath(path)
         self.part_path = self.path + ".part"
         self.sample_rate = sample_rate
@@ -110,20 +113,23 @@ class WavJournal:
         self._owed = 0  # octets of silence due between what is on disk and the buffer
         self._on_disk = 0  # octets of audio
         self._in_header = 0  # octets of audio that the header tells of
+        self._rf64_from = rf64_from
+        self._closed = False
         self._failing = False
+        self._unsure = False  # whether what was written has reached the disk, under its name
         self._error: str | None = None
         self._unwritten: list[tuple[int, int]] = []
         self._n_unwritten = 0
+        self.troubles = 0
         if os.path.lexists(self.path):
             raise FileExistsError(f"{self.path} exists")
-        self._fd = os.open(self.part_path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        self._fd = -1
+        self._identity = (0, 0)
         self._header_size = len(self._header())
-        try:
-            os.pwrite(self._fd, self._header(), 0)
-        except OSError:
-            os.close(self._fd)
-            os.unlink(self.part_path)
-            raise
+        error = self._open()
+        if error is not None and (not patient or error.errno in LASTING):
+            raise error
+        self._note(error)
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +147,7 @@ class WavJournal:
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._fd < 0
+        return self._closed
 
     @property
     def failing(self) -> bool:
@@ -150,8 +156,8 @@ class WavJournal:
 
     @property
     def incomplete(self) -> bool:
-        """Whether anything ever went wrong; the file may then hold silence where there was audio."""
-        return self._error is not None
+        """Whether audio was lost, or may be: silence is in its place, or the last steps of closing failed."""
+        return self._n_unwritten > 0 or self._unsure
 
     @property
     def error(self) -> str | None:
@@ -191,7 +197,7 @@ class WavJournal:
         StateError
             If the journal is closed.
         """
-        if self._fd < 0:
+        if self._closed:
             raise StateError(f"{self.path} is closed; nothing can be appended")
         if type(octets) is not bytes:
             octets = bytes(memoryview(octets).cast("B"))
@@ -202,14 +208,16 @@ class WavJournal:
         self._n_buffered += size
         if self._flushed_at is None:
             self._flushed_at = now
-        # A clock that steps back flushes too: the promise is about what may be lost, not about the clock.
-        if self._n_buffered >= BUFFER_OCTETS or not 0.0 <= now - self._flushed_at < self._flush_s:
+        # As long before the end of the period as what came now is long: no more than the period may be lost.  A clock
+        # that steps back flushes too: the promise is about what may be lost, not about the clock.
+        patience = self._flush_s - size / (self._block * self.sample_rate)
+        if self._n_buffered >= BUFFER_OCTETS or not 0.0 <= now - self._flushed_at < patience:
             return self.flush(now)
         return not self._failing
 
     def pad(self, n_samples: int, now: float) -> bool:
         """Add silence; of int16 any length costs the same, as the file gets a hole instead of zeros."""
-        if self._fd < 0:
+        if self._closed:
             raise StateError(f"{self.path} is closed; nothing can be appended")
         n_octets = n_samples * self._block
         if n_octets <= BUFFER_OCTETS:
@@ -220,31 +228,43 @@ class WavJournal:
 
     def flush(self, now: float) -> bool:
         """Write what is in memory, then make the header tell of it; False if that failed."""
-        if self._fd < 0:
+        if self._closed:
             return not self._failing
         self._flushed_at = now
         error = self._write_out()
         if error is None and self._sync_is_due(now):
             self._synced_at = now
-            error = _failure(os.fdatasync, self._fd)
+            error = failure(os.fdatasync, self._fd)
+            self._unsure |= error is not None  # what the disk refused may be gone from memory too
         self._note(error)
         return error is None
 
     def close(self) -> bool:
-        """Finish the file and give it its name, once; False if anything ever went wrong.
+        """Finish the file and give it its name, once; False if anything was lost.
 
         When the last step, the renaming, fails, the audio stays under ``.part``.
         """
-        if self._fd < 0:
+        if self._closed:
             return not self.incomplete
-        self._note(self._write_out())
+        error = self._write_out()
+        self._closed = True
+        if self._fd < 0:
+            self._note(error)
+            self._unsure = True  # there is no file
+            return False
         if self._on_disk % 2:  # chunks are padded to an even length
-            self._note(_failure(os.pwrite, self._fd, b"\0", self._header_size + self._on_disk))
-        self._note(_failure(os.fsync, self._fd))
-        self._note(_failure(os.close, self._fd))
+            error = error or write_at(self._fd, b"\0", self._header_size + self._on_disk)[1]
+        # The mark goes only with the last step, so that whatever happens before can still be mended.
+        ends = [failure(os.fsync, self._fd)]
+        ends.append(write_at(self._fd, self._header(OPEN if error or ends[0] else DONE), 0)[1])
+        ends.append(failure(os.fsync, self._fd))
+        ends.append(failure(os.rename, self.part_path, self.path))
+        ends.append(failure(os.close, self._fd))  # behind the renaming: till then the file is held
         self._fd = -1
-        self._note(_failure(os.rename, self.part_path, self.path))
-        self._note(_failure(_sync_directory, os.path.dirname(self.path) or "."))
+        ends.append(failure(sync_directory, os.path.dirname(self.path) or "."))
+        problem = next((end for end in ends if end is not None), None)
+        self._unsure |= problem is not None
+        self._note(error or problem)
         return not self.incomplete
 
     def _sync_is_due(self, now: float) -> bool:
@@ -252,12 +272,40 @@ class WavJournal:
             return False
         return self._synced_at is None or not 0.0 <= now - self._synced_at < self._sync_s
 
+    def _open(self) -> OSError | None:
+        """Make the file, or make it anew when it has vanished from under its name."""
+        try:
+            if self._fd < 0:
+                self._fd = whole(self.part_path, self._header())
+                self._in_header = self._on_disk
+            elif still_there(self._identity, self.part_path):
+                return None
+            else:
+                if not self._failing:  # else it has been told
+                    self._trouble(FileNotFoundError(errno.ENOENT, "vanished, and was made anew"))
+                    self._failing = True
+                self._fd = moved(self._fd, self.part_path, self._header_size + self._on_disk)
+            self._identity = identity(self._fd)
+        except OSError as error:
+            return error
+        return None
+
+    def _tell(self) -> OSError | None:
+        """Make the header tell of all audio that is on disk."""
+        error = write_at(self._fd, self._header(), 0)[1]
+        if error is None:
+            self._in_header = self._on_disk
+        return error
+
     def _write_out(self) -> OSError | None:
-        error = self._pay_silence() if self._owed else None
+        trouble = self._open()
+        error = trouble if self._fd < 0 else None  # what has vanished is written on, and will be made anew
+        if error is None and self._owed:
+            error = self._pay_silence()
         written = 0
         if error is None and self._buffer:
             octets = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
-            written, error = _write_at(self._fd, memoryview(octets), self._header_size + self._on_disk)
+            written, error = write_at(self._fd, octets, self._header_size + self._on_disk)
             written -= written % self._block
             self._on_disk += written
         lost = self._n_buffered - written
@@ -265,18 +313,15 @@ class WavJournal:
         self._n_buffered = 0
         if lost:
             self._lose(lost)
-        if self._in_header != self._on_disk:
-            failure = _failure(os.pwrite, self._fd, self._header(), 0)
-            if failure is None:
-                self._in_header = self._on_disk
-            error = error or failure
-        return error
+        if self._fd >= 0 and self._in_header != self._on_disk:
+            error = error or self._tell()
+        return error or trouble
 
     def _pay_silence(self) -> OSError | None:
         start = self._header_size + self._on_disk
         if self._coding.silence == 0:
             # Cut off what a failed write may have left, then let the file grow: the new part reads as zeros.
-            error = _failure(os.ftruncate, self._fd, start) or _failure(os.ftruncate, self._fd, start + self._owed)
+            error = failure(os.ftruncate, self._fd, start) or failure(os.ftruncate, self._fd, start + self._owed)
             if error is None:
                 self._on_disk += self._owed
                 self._owed = 0
@@ -284,7 +329,7 @@ class WavJournal:
         silence = bytes((self._coding.silence,)) * (FILL_OCTETS - FILL_OCTETS % self._block)
         while self._owed:
             piece = memoryview(silence)[: self._owed]
-            written, error = _write_at(self._fd, piece, self._header_size + self._on_disk)
+            written, error = write_at(self._fd, piece, self._header_size + self._on_disk)
             written -= written % self._block
             self._on_disk += written
             self._owed -= written
@@ -303,187 +348,18 @@ class WavJournal:
             self._unwritten.append((position, n_samples))
 
     def _note(self, error: OSError | None) -> None:
-        self._failing = error is not None
-        if error is not None and self._error is None:
+        if error is None:
+            self._failing = False
+        elif not self._failing:
+            self._trouble(error)
+            self._failing = True
+
+    def _trouble(self, error: OSError) -> None:
+        self.troubles += 1
+        if self._error is None:
             self._error = f"{error.strerror or error} at sample {self._on_disk // self._block}"
 
-    def _header(self) -> bytes:
-        coding, n_octets = self._coding, self._on_disk
-        fmt = struct.pack(
-            "<HHIIHH",
-            coding.tag,
-            self.n_channels,
-            self.sample_rate,
-            self.sample_rate * self._block,
-            self._block,
-            8 * coding.width,
+    def _header(self, mark: bytes = OPEN) -> bytes:
+        return pack_header(
+            self.encoding, self.sample_rate, self.n_channels, self._on_disk, mark=mark, rf64_from=self._rf64_from
         )
-        n_samples = n_octets // self._block
-        chunks = _chunk(b"fmt ", fmt)
-        if coding.tag != 1:  # other than PCM: an empty extension, and the number of samples
-            fact = struct.pack("<I", min(n_samples, UNKNOWN_SIZE))
-            chunks = _chunk(b"fmt ", fmt + b"\0\0") + _chunk(b"fact", fact)
-        riff_size = 4 + 36 + len(chunks) + 8 + n_octets + n_octets % 2
-        if riff_size < UNKNOWN_SIZE:
-            head = struct.pack("<4sI4s", b"RIFF", riff_size, b"WAVE") + _chunk(b"JUNK", bytes(28))
-            return head + chunks + struct.pack("<4sI", b"data", n_octets)
-        sizes = struct.pack("<QQQI", riff_size, n_octets, n_samples, 0)
-        head = struct.pack("<4sI4s", b"RF64", UNKNOWN_SIZE, b"WAVE") + _chunk(b"ds64", sizes)
-        return head + chunks + struct.pack("<4sI", b"data", UNKNOWN_SIZE)
-
-
-class WavInfo(NamedTuple):
-    """What a WAV file holds, and where."""
-
-    #: Hz.
-    sample_rate: int
-    #: Channels interleaved.
-    n_channels: int
-    #: ``"L16"`` (little-endian), ``"U8"``, ``"PCMU"`` or ``"PCMA"``.
-    encoding: str
-    #: First octet of audio in the file.
-    data_offset: int
-    #: Octets of audio, whole samples of every channel.
-    n_octets: int
-
-    @property
-    def n_samples(self) -> int:
-        """Samples per channel."""
-        return self.n_octets // (self.n_channels * (2 if self.encoding == "L16" else 1))
-
-
-class WavData(NamedTuple):
-    """The audio of a WAV file."""
-
-    #: Hz.
-    sample_rate: int
-    #: Channels interleaved.
-    n_channels: int
-    #: ``"L16"`` (little-endian), ``"U8"``, ``"PCMU"`` or ``"PCMA"``.
-    encoding: str
-    #: The octets as they stand in the file.
-    data: bytes
-
-
-def wav_info(path: str | os.PathLike[str]) -> WavInfo:
-    """Find the audio in a WAV file, RF64 included, without reading it.
-
-    Raises
-    ------
-    FormatError
-        If the file is no WAV, ends before its audio does, or holds an encoding other than 16-bit or 8-bit PCM,
-        PCMU and PCMA.
-    OSError
-        If it cannot be read.
-    """
-    with open(path, "rb") as file:
-        return _find_audio(file, os.fspath(path))
-
-
-def read_wav(path: str | os.PathLike[str], *, max_octets: int = 1 << 30) -> WavData:
-    """Read a WAV file, RF64 included.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    max_octets : int
-        Audio beyond this is refused rather than read into memory.
-
-    Raises
-    ------
-    FormatError
-        As `wav_info`, or if there is more audio than ``max_octets``.
-    OSError
-        If it cannot be read.
-    """
-    with open(path, "rb") as file:
-        info = _find_audio(file, os.fspath(path))
-        if info.n_octets > max_octets:
-            raise FormatError(f"{path}: {info.n_octets} octets of audio, more than {max_octets}")
-        file.seek(info.data_offset)
-        data = file.read(info.n_octets)
-    return WavData(info.sample_rate, info.n_channels, info.encoding, data)
-
-
-def _find_audio(file: BinaryIO, name: str) -> WavInfo:
-    size = os.fstat(file.fileno()).st_size
-    head = file.read(12)
-    if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-        raise FormatError(f"{name}: no WAV file, it begins with {head!r} ({size} octets in all)")
-    found: tuple[int, int, str, int] | None = None
-    long_data_size: int | None = None
-    offset = 12
-    for _ in range(MAX_CHUNKS):
-        file.seek(offset)
-        chunk = file.read(8)
-        if len(chunk) < 8:
-            missing = "data" if found else "fmt"
-            raise FormatError(f"{name}: ends at octet {size} without a {missing} chunk")
-        kind, n_octets = struct.unpack("<4sI", chunk)
-        offset += 8
-        if kind == b"data":
-            if found is None:
-                raise FormatError(f"{name}: the data chunk at octet {offset - 8} comes before the fmt chunk")
-            if n_octets == UNKNOWN_SIZE:
-                n_octets = size - offset if long_data_size is None else long_data_size
-            if n_octets > size - offset:
-                raise FormatError(f"{name}: {n_octets} octets of audio from octet {offset}, {size - offset} are there")
-            sample_rate, n_channels, encoding, block = found
-            return WavInfo(sample_rate, n_channels, encoding, offset, n_octets - n_octets % block)
-        body = file.read(min(n_octets, 64))
-        if kind == b"fmt ":
-            found = _parse_fmt(body, name, offset)
-        elif kind == b"ds64":
-            if len(body) < 24:
-                raise FormatError(f"{name}: the ds64 chunk at octet {offset - 8} has {len(body)} octets, not 28")
-            long_data_size = struct.unpack_from("<Q", body, 8)[0]
-        offset += n_octets + n_octets % 2
-    raise FormatError(f"{name}: no data among the first {MAX_CHUNKS} chunks")
-
-
-def _parse_fmt(body: bytes, name: str, offset: int) -> tuple[int, int, str, int]:
-    """Sample rate, channels, encoding, and octets per sample of all channels."""
-    if len(body) < 16:
-        raise FormatError(f"{name}: the fmt chunk at octet {offset - 8} has {len(body)} octets, fewer than 16")
-    tag, n_channels, sample_rate, _, block, bits = struct.unpack_from("<HHIIHH", body)
-    if tag == EXTENSIBLE and len(body) >= 26:
-        tag = struct.unpack_from("<H", body, 24)[0]
-    encoding = ENCODINGS.get((tag, bits))
-    if encoding is None:
-        raise FormatError(f"{name}: format tag {tag} with {bits} bits a sample; PCM of 8 or 16, PCMU or PCMA is needed")
-    if n_channels == 0 or sample_rate == 0 or block != n_channels * bits // 8:
-        raise FormatError(f"{name}: {n_channels} channels at {sample_rate} Hz in blocks of {block} octets")
-    return sample_rate, n_channels, encoding, block
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack("<4sI", kind, len(body)) + body
-
-
-def _write_at(fd: int, octets: memoryview, offset: int) -> tuple[int, OSError | None]:
-    """Octets that were written, and what stopped the rest."""
-    done = 0
-    while done < len(octets):
-        try:
-            done += os.pwrite(fd, octets[done:], offset + done)
-        except OSError as error:
-            return done, error
-    return done, None
-
-
-def _failure(call: Callable[..., object], *arguments: object) -> OSError | None:
-    """Call; hand back the OSError instead of raising it."""
-    try:
-        call(*arguments)
-    except OSError as error:
-        return error
-    return None
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.g711 import alaw_decode, ulaw_decode
 from ..errors import FormatError, MediaError
 from ..record import Timeline, read_journal, verify_audit, wav_info
 from ..record.journal import JOURNAL_NAME
@@ -188,17 +189,28 @@ def _tracks_of_an_open_call(path: Path, timeline: Timeline) -> dict[str, dict[st
 
 
 def _samples(path: Path, tracks: dict[str, dict[str, Any]], kind: str, channel: str) -> Samples | None:
-    for name, track in tracks.items():
-        if track.get("kind") == kind and track.get("channel") == channel and "/" not in name:
-            if not (path / name).exists():
+    """The samples of a channel; of a track in several files those of all of them, None where one is no WAV file."""
+    found = []
+    for name, track in sorted(tracks.items(), key=lambda item: item[1].get("position", 0)):
+        channels = track.get("channels") or [track.get("channel")]
+        if track.get("kind") == kind and channel in channels and "/" not in name:
+            if not name.endswith((".wav", ".wav.part")) or not (path / name).exists():
                 return None
-            info = wav_info(path / name)
-            if info.encoding != "L16" or info.n_channels != 1:
-                raise FormatError(f"{path / name}: {info.encoding} in {info.n_channels} channels, not mono L16")
-            if info.n_samples == 0:
-                return np.empty(0, np.int16)
-            return np.memmap(path / name, "<i2", "r", info.data_offset, (info.n_samples,))
-    return None
+            found.append(_of_file(path / name, channels.index(channel)))
+    return found[0] if len(found) == 1 else np.concatenate(found) if found else None
+
+
+def _of_file(path: Path, index: int) -> Samples:
+    info = wav_info(path)
+    if info.encoding == "U8":
+        raise FormatError(f"{path}: 8-bit PCM, which no recording of ours holds")
+    if info.n_samples == 0:
+        return np.empty(0, np.int16)
+    shape = (info.n_samples, info.n_channels)
+    if info.encoding == "L16":
+        return np.memmap(path, "<i2", "r", info.data_offset, shape)[:, index]
+    octets = np.ascontiguousarray(np.memmap(path, np.uint8, "r", info.data_offset, shape)[:, index])
+    return np.frombuffer((ulaw_decode if info.encoding == "PCMU" else alaw_decode)(octets), np.int16)
 
 
 def _series(path: Path) -> dict[str, Floats]:

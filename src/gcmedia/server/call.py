@@ -11,9 +11,10 @@ from .._core.block import Block
 from .._core.frame import Frame
 from .._core.stream import StreamReceiver
 from ..clock import Clock
-from ..delivery import Delivery
+from ..delivery import Delivery, series
 from ..dialects.audiohook import Identity, Media, Open, ServerMachine
 from ..dialects.audiohook.entities import Entity
+from ..errors import StateError
 from ..fanout import Stream
 from ..live import LiveCalls
 from ..record import AuditPolicy, CallFolder, Writers
@@ -219,8 +220,8 @@ class HookCall(Delivery):
             self._pass_on(block, now)
 
     def note(self, kind: str, at: int | None = None, **details: Any) -> None:
-        """Tell of something that happened, at a sample or now; see `Delivery.note`."""
-        self._event(kind, at=at, **details)
+        """Tell of something that happened, by the client's own position where it told one."""
+        self._event(kind, **({} if at is None else {"at": at}), **details)
 
     def fail(self, cause: str) -> None:
         """The session cannot go on: tell monitor and metrics; the recording ends as of any other call."""
@@ -252,7 +253,7 @@ class HookCall(Delivery):
             if block.position >= self._next_sample:
                 self._next_sample = block.position + int(SERIES_S * block.sample_rate)
                 assert self._receiver is not None
-                self._folder.sample(self._series(self._receiver))
+                self._folder.sample(series(self._receiver, self._receiver.stats()))
         if self._consumed or self._fanout.wanted:
             frames = block.frames()
             self._frames.put_many(frames)
@@ -339,6 +340,16 @@ class HookCall(Delivery):
     def clear_audio(self) -> None:
         """Drop audio that waits to be sent; send a ``BargeIn`` too for what the client has got already."""
         self._session.clear_audio()
+
+    async def mask(self, fill: str = "silence") -> None:
+        """AudioHook has no masking: pause, and what is said meanwhile is never sent.
+
+        Raises
+        ------
+        StateError
+            Always.
+        """
+        raise StateError("the audio of an AudioHook session cannot be masked; pause it, and the client sends none")
 
     async def pause(self, mode: str = "drop") -> None:
         """Stop the audio.

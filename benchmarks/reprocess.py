@@ -1,0 +1,139 @@
+"""How many times faster than real time is an hour of recordings processed, on one core and on two?
+
+    python benchmarks/reprocess.py           a Markdown table
+    python benchmarks/reprocess.py --minutes 10
+
+The hour is the simulator's call with noise, 8 kHz mono PCM, in twelve files; every rival reads and writes WAV, and gets
+one process a core.  gcmedia: decode, silence, levels, gate, a report beside each file, each source hashed.  FFmpeg:
+``afftdn``.  noisereduce: its stationary gate, whole files at a time.  The start of the processes is in the times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from gcmedia import cpu_features
+from gcmedia.record import WavJournal
+from gcmedia.simulator import Call
+
+RATE, FILES = 8000, 12
+
+NOISEREDUCE = """
+import sys, wave
+import noisereduce
+import numpy as np
+source, target = sys.argv[1:]
+with wave.open(source) as file:
+    pcm = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+out = noisereduce.reduce_noise(pcm.astype(np.float32), 8000, stationary=True)
+with wave.open(target, "wb") as file:
+    file.setparams((1, 2, 8000, 0, "NONE", ""))
+    file.writeframes(np.clip(out, -32768, 32767).astype(np.int16).tobytes())
+"""
+
+
+def make(folder: Path, minutes: float) -> list[Path]:
+    """The hour, each file another stretch of the call and other noise."""
+    speech = Call.demo().pcm(RATE, 2)
+    n_samples = int(minutes * 60 * RATE / FILES)
+    paths = []
+    for index in range(FILES):
+        rng = np.random.default_rng(index)
+        voice = np.resize(np.roll(speech[:, index % 2], index * RATE), n_samples)
+        noisy = np.clip(voice + rng.standard_normal(n_samples) * 130, -32768, 32767).astype(np.int16)
+        paths.append(folder / f"{index:02}.wav")
+        with WavJournal(paths[-1], RATE) as journal:
+            journal.append(noisy.tobytes(), 0.0)
+    return paths
+
+
+def gcmedia(paths: list[Path], out: Path, cores: int) -> None:
+    command = [sys.executable, "-c", "from gcmedia.cli import main; main()", "process", *paths]
+    subprocess.run([*command, "--out", out, "--jobs", str(cores), "--quiet"], check=True)
+
+
+def each(command: Callable[[Path, Path], list[str | Path]]) -> Callable[[list[Path], Path, int], None]:
+    """A rival that takes one file: so many processes at a time."""
+
+    def run(paths: list[Path], out: Path, cores: int) -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with ThreadPoolExecutor(cores) as pool:
+            jobs = [
+                pool.submit(subprocess.run, command(path, out / path.name), check=True, env=environment)
+                for path in paths
+            ]
+            for job in jobs:
+                job.result()
+
+    return run
+
+
+def rivals() -> dict[str, Callable[[list[Path], Path, int], None]]:
+    found = {"gcmedia process": gcmedia}
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg:
+        quietly = [ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin", "-y", "-threads", "1"]
+        found["FFmpeg afftdn"] = each(
+            lambda source, target: [*quietly, "-i", source, "-af", "afftdn", "-c:a", "pcm_s16le", target]
+        )
+    try:
+        import noisereduce  # noqa: F401
+    except ModuleNotFoundError:
+        print("noisereduce is absent: pip install noisereduce", file=sys.stderr)
+    else:
+        found["noisereduce"] = each(lambda source, target: [sys.executable, "-c", NOISEREDUCE, source, target])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--rounds", type=int, default=1, help="the fastest counts")
+    minutes, rounds = parser.parse_args().minutes, parser.parse_args().rounds
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = make(folder, minutes)
+        rows = []
+        for title, run in rivals().items():
+            speeds = []
+            for n_cores in (1, 2):
+                if len(cores) < n_cores:
+                    speeds.append("–")
+                    continue
+                os.sched_setaffinity(0, cores[:n_cores])
+                times = []
+                for number in range(rounds):
+                    out = folder / f"{title} {n_cores} {number}"
+                    out.mkdir()
+                    begin = time.perf_counter()
+                    run(paths, out, n_cores)
+                    times.append(time.perf_counter() - begin)
+                    assert len(list(out.glob("*.wav"))) == FILES
+                    shutil.rmtree(out)
+                os.sched_setaffinity(0, cores)
+                speeds.append(f"{minutes * 60 / min(times):,.0f} × ({min(times):.1f} s)")
+            rows.append((title, *speeds))
+    print(
+        f"{minutes:g} minutes at {RATE} Hz in {FILES} files; {platform.machine()}, kernels {cpu_features().kernels}, "
+        f"Python {platform.python_version()}\n"
+    )
+    print("| | one core | two cores |\n|---|---|---|")
+    for row in rows:
+        print("| {} | {} | {} |".format(*row))
+
+
+if __name__ == "__main__":
+    main()
