@@ -184,8 +184,8 @@ class LiveCall:
 class LiveCalls:
     """The calls of a process that are going on, what became of the others, and what they need.
 
-    Pass one to ``capture(..., live=calls)``, to ``capture_streams``, to ``AudioHookServer``, or announce calls of your own; give the same one
-    to `gcmedia.monitor.serve_monitor` and to `gcmedia.metrics.Collector`.
+    Pass one to ``capture(..., live=calls)``, to ``capture_streams``, to ``AudioHookServer``, or announce calls of your
+    own; give the same one to `gcmedia.monitor.serve_monitor` and to `gcmedia.metrics.Collector`.
 
     Attributes
     ----------

@@ -38,7 +38,8 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl_module.SSLContext | 
 
 def _tell(server: AudioHookServer) -> None:
     host, port = server.address
-    print(f"listening on {f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    # One write: workers share the pipe, and what they print must not mix.
+    print(f"listening on {f'[{host}]' if ':' in host else host}:{port}\n", end="", flush=True)
 
 
 def serve_command(
