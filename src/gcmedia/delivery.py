@@ -24,6 +24,7 @@ import anyio.to_thread
 from ._core.frame import Frame
 from ._core.jitter import JitterBuffer
 from ._core.receiver import Receiver
+from ._core.stream import StreamReceiver
 from .clock import Clock
 from .dialects.notifications import Utterance
 from .errors import ConfigError, StateError
@@ -31,7 +32,7 @@ from .fanout import Fanout, Stream
 from .live import LiveCall, LiveCalls
 from .masking import MASKED_TEXT, Masking
 from .record import AuditPolicy, CallFolder, RecordConfig, WallMap, repair_room
-from .types import MediaFormat, Stats, Transcript
+from .types import Hole, MediaFormat, Stats, Transcript
 
 __all__ = ["PAUSE_MODES", "Delivery", "Said", "repair_once", "series"]
 
@@ -227,7 +228,9 @@ class Delivery:
             on_storage=on_storage,
         )
 
-    def _show(self, receiver: Receiver | JitterBuffer, channels: tuple[str, ...], sample_rate: int) -> None:
+    def _show(
+        self, receiver: Receiver | StreamReceiver | JitterBuffer, channels: tuple[str, ...], sample_rate: int
+    ) -> None:
         """Let monitor and metrics see the call."""
         if self._live is not None:
             self._shown = self._live.announce(
@@ -308,10 +311,13 @@ class Delivery:
     def _tell_holes(self) -> None:
         assert self._receiver is not None
         for hole in self._receiver.holes():
-            if self._folder is not None:
-                self._folder.hole(hole)
-            if self._shown is not None:
-                self._shown.holes.append(hole)
+            self._tell_hole(hole)
+
+    def _tell_hole(self, hole: Hole) -> None:
+        if self._folder is not None:
+            self._folder.hole(hole)
+        if self._shown is not None:
+            self._shown.holes.append(hole)
 
     def _place_transcripts(self) -> None:
         """Pin what was said to the timeline, as soon as it is known where that is; hand on what has been played."""

@@ -18,6 +18,7 @@ from ._core.counters import COUNTERS, read_counters
 from ._core.jitter import JitterBuffer
 from ._core.meter import Meter
 from ._core.receiver import Receiver
+from ._core.stream import StreamReceiver
 from .errors import ConfigError
 from .types import Hole, Stats, Transcript
 
@@ -103,7 +104,7 @@ class LiveCall:
         What it comes from: ``"platform-media"``, ``"media-streams"``, ``"audiohook"``, ...
     started_at : float
         Seconds of Unix time.
-    receiver : Receiver or JitterBuffer
+    receiver : Receiver, StreamReceiver or JitterBuffer
         Whose counters these are.
     meter : Meter or None
         What the frames look like; None where nothing is decoded.
@@ -122,7 +123,7 @@ class LiveCall:
         number: int,
         conversation_id: str,
         *,
-        receiver: Receiver | JitterBuffer,
+        receiver: Receiver | StreamReceiver | JitterBuffer,
         channels: tuple[str, ...],
         sample_rate: int,
         source: str,
@@ -132,7 +133,7 @@ class LiveCall:
         self.number = number
         self.conversation_id = conversation_id
         self.receiver = receiver
-        self.meter: Meter | None = receiver.meter() if isinstance(receiver, Receiver) else None
+        self.meter: Meter | None = None if isinstance(receiver, JitterBuffer) else receiver.meter()
         self.channels = channels
         self.sample_rate = sample_rate
         self.source = source
@@ -183,8 +184,8 @@ class LiveCall:
 class LiveCalls:
     """The calls of a process that are going on, what became of the others, and what they need.
 
-    Pass one to ``capture(..., live=calls)``, to ``capture_streams``, or announce calls of your own; give the same one
-    to `gcmedia.monitor.serve_monitor` and to `gcmedia.metrics.Collector`.
+    Pass one to ``capture(..., live=calls)``, to ``capture_streams``, to ``AudioHookServer``, or announce calls of your
+    own; give the same one to `gcmedia.monitor.serve_monitor` and to `gcmedia.metrics.Collector`.
 
     Attributes
     ----------
@@ -212,7 +213,7 @@ class LiveCalls:
         self,
         conversation_id: str,
         *,
-        receiver: Receiver | JitterBuffer,
+        receiver: Receiver | StreamReceiver | JitterBuffer,
         channels: Iterable[str] = ("mixed",),
         sample_rate: int = 8000,
         source: str = "",
@@ -224,7 +225,7 @@ class LiveCalls:
         ----------
         conversation_id : str
             For people; no address, log or metric holds it.
-        receiver : Receiver or JitterBuffer
+        receiver : Receiver, StreamReceiver or JitterBuffer
             What its packets go through.
         channels : iterable of str
             Their names.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import gcmedia
 from gcmedia._core.counters import COUNTERS, read_counters, tally_counters
 from gcmedia._core.meter import Meter
+from gcmedia._core.stream import StreamReceiver
 
 from .packets import packet
 
@@ -256,3 +257,93 @@ def test_a_tally_is_the_sum_by_group() -> None:
         tally_counters(streams[:2], [0, 5], 1, jitters, losses)
     with pytest.raises(ValueError, match="2 streams and 1 groups"):
         tally_counters(streams[:2], [0], 1, jitters, losses)
+
+
+def a_stream_of(pieces: list[bytes | int], way: str) -> StreamReceiver:
+    """A stream of payloads and holes, of both channels, metered and taken one way or the other."""
+    receiver = StreamReceiver("PCMU", 8000, 2)
+    receiver.meter().watch()
+    out = bytearray(2 * 320)
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            receiver.push(piece)
+        else:
+            receiver.hole(piece, "discarded")
+        if way == "frames":
+            for _ in receiver.frames():
+                pass
+        elif way == "read_into":
+            while receiver.read_into(out):
+                pass
+        else:
+            receiver.block()
+    return receiver
+
+
+@given(st.lists(st.one_of(st.binary(max_size=900), st.integers(0, 2000)), max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_a_stream_without_headers_leaves_the_same_marks_every_way_and_its_counters_are_its_stats(
+    pieces: list[bytes | int],
+) -> None:
+    reference = a_stream_of(pieces, "frames")
+    for way in ("read_into", "block"):
+        assert a_stream_of(pieces, way).meter().read(0) == reference.meter().read(0)
+    reference.push(b"")  # refused
+    reference.push(bytes(7))  # waits
+    row = dict(zip(COUNTERS, np.frombuffer(read_counters([reference], levels=True), np.float64), strict=True))
+    stats = reference.stats()
+    for name in COUNTERS:
+        if hasattr(stats, name):
+            assert row[name] == getattr(stats, name), name
+    assert stats.balanced
+    assert (row["position"], row["sample_rate"]) == (reference.position, 8000)
+    assert row["level_first"] == max((column[0, 0] for column in columns(reference.meter())[1][-25:]), default=0) or (
+        reference.meter().columns * 2 != reference.position // 160  # an odd frame is in no column yet
+    )
+
+
+def test_one_stream_goes_on_where_another_has_ended() -> None:
+    first = StreamReceiver("PCMU", 8000, 2, position=800)
+    meter = first.meter()
+    for payload in (bytes(3200), b"", bytes(800 + 160)):  # loud as can be; the last frame is short
+        first.push(payload)
+    with pytest.raises(gcmedia.StateError, match="not over"):
+        StreamReceiver("PCMU", 8000, 2, position=20_000, after=first)
+    first.flush()
+    with pytest.raises(gcmedia.StateError, match="not over"):
+        StreamReceiver("PCMU", 8000, 2, position=20_000, after=first)
+    assert first.block() is not None
+    with pytest.raises(ValueError, match="position is 100, the stream before ends at 2880"):
+        StreamReceiver("PCMU", 8000, 2, position=100, after=first)
+    with pytest.raises(ValueError, match="1 channels at 8000 Hz"):
+        StreamReceiver("PCMU", 8000, 1, position=20_000, after=first)
+    second = StreamReceiver("PCMU", 8000, 2, position=800 + 100 * 160, after=first)
+    assert second.meter() is meter
+    second.push(bytes(3200))
+    second.block()
+    stats = second.stats()
+    assert (stats.packets_received, stats.packets_refused, stats.packets_played) == (4, 1, 3)
+    assert (stats.bytes_received, stats.malformed, stats.balanced) == (3200 + 960 + 3200, {"empty": 1}, True)
+    assert second.last_refusal == first.last_refusal
+    at, found = columns(meter)
+    assert (at, len(found)) == (0, 55)
+    assert (found[:6, :, 0] > 240).all()
+    assert (found[8:50, :, :2] == (0, SILENT | CONCEALED)).all()
+    assert (found[50:, :, 0] > 240).all()
+    assert not (found[50:, :, 1] & (SILENT | CONCEALED)).any()
+
+
+def test_a_stream_that_goes_on_much_later_keeps_its_place() -> None:
+    first = StreamReceiver("PCMU", 8000, 2)
+    meter = first.meter(64)
+    first.push(bytes(3200))
+    first.flush()
+    first.block()
+    second = StreamReceiver("PCMU", 8000, 2, position=10_000 * 160, after=first)
+    assert meter.columns == 5000
+    _, found = columns(meter)
+    assert (found[:, :, :2] == (0, SILENT | CONCEALED)).all()
+    second.push(bytes(3200))
+    second.block()
+    assert meter.columns == 5005
+    assert (columns(meter, 5000)[1][:, :, 0] > 240).all()

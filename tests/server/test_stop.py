@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -23,6 +20,7 @@ from gcmedia.dialects.audiohook import events
 from gcmedia.record import wav_info
 from gcmedia.server import StatusServer, exposition
 
+from .command import Address, serve_command
 from .dialer import KEYS, PATIENCE_S, Dialer, dial, offer, server_of
 
 
@@ -135,32 +133,6 @@ async def test_status_tells_of_health_and_counters(transport: str) -> None:
         tasks.cancel_scope.cancel()
 
 
-MAIN = "from gcmedia.cli import main; main()"
-
-
-@contextmanager
-def serve_command(tmp_path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps(KEYS))
-    with subprocess.Popen(
-        [sys.executable, "-c", MAIN, "serve", "--listen", "127.0.0.1:0", "--keys", str(keys), "--plain",
-         "--out", str(tmp_path / "calls"), *options],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-class Address:
-    """As much of a server as `dial` wants."""
-
-    def __init__(self, port: int) -> None:
-        self.address = ("127.0.0.1", port)
-
-
 @pytest.mark.anyio
 @pytest.mark.parametrize("n_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_sigterm_to_the_command_under_load(
@@ -206,6 +178,7 @@ async def test_sigterm_to_the_command_under_load(
         (["--transport", "carrier-pigeon"], "transport is 'carrier-pigeon'"),
         (["--workers", "0"], "workers is 0"),
         (["--unauthorized", "maybe"], "unauthorized is 'maybe'"),
+        (["--workers", "2", "--monitor", "0"], "--monitor sees the calls of one"),
         (["--reconnect", "--drain", "-1"], "drain_s is -1"),
     ],
 )

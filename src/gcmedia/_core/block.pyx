@@ -6,6 +6,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t
 from libc.string cimport memcpy
 
 from gcmedia._core.frame cimport Frame
+from gcmedia._core.meter cimport note_concealed
 from gcmedia._core.processor cimport Channel, Processor
 from gcmedia._core.silence cimport level_from
 
@@ -170,6 +171,8 @@ cdef int move_frame(Processor processor, Block block) except -1:
         note.made_up = 0
         for j in range(n):
             note.made_up += made_up[j]
+        if note.made_up and channel.silence.ring != NULL:
+            note_concealed(channel.silence.ring)
         block.silent_frames += note.silent
         block.concealed_frames += note.made_up > 0
         channel._drop(n)

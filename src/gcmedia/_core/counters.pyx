@@ -1,6 +1,7 @@
 """Counters of many streams at once, as plain numbers: for metrics and pages that show thousands of calls."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from gcmedia._core.jitter cimport CACHE_LINE, JitterBuffer
@@ -8,6 +9,7 @@ from gcmedia._core.meter cimport Meter
 from gcmedia._core.receiver cimport PREFETCH, Receiver
 from gcmedia._core.sequence cimport expected_of, lost_of
 from gcmedia._core.steady cimport Steady
+from gcmedia._core.stream cimport StreamReceiver
 
 #: What stands in each column of `read_counters`; the names are those of `gcmedia.types.Stats`.
 COUNTERS = (
@@ -94,18 +96,44 @@ cdef Py_ssize_t _bucket(double value, const double *bounds, Py_ssize_t n):
     return k
 
 
-cdef double _level(Receiver receiver, int channel):
+cdef double _level(Meter meter, int channel):
     """The loudest frame of the last second, 0 to 255 as a `Meter` has it; 0 where there is none."""
-    cdef Meter meter = receiver.noted
     if meter is None or channel >= meter.n_channels:
         return 0
     return meter.loudest(channel, LATELY)
+
+
+cdef void _payloads(StreamReceiver stream, double *row):
+    """Of a stream without numbers: its packets are payloads, none is lost, late or twice."""
+    cdef int64_t waiting = stream._n_waiting()
+    memset(row, 0, N_COUNTERS * sizeof(double))
+    row[0] = stream.received
+    row[1] = stream.received - stream.refused - stream.discarded - waiting
+    row[4] = stream.discarded
+    row[5] = stream.refused
+    row[6] = row[19] = waiting
+    row[7] = stream.received - stream.refused
+    row[14] = stream.overruns
+    row[16] = stream.octets
+    row[22] = stream.end
+    row[29] = stream.processor.sample_rate
+    row[30] = stream.processor.n_out
+
+
+cdef Meter _meter_of(object stream):
+    if isinstance(stream, Receiver):
+        return (<Receiver>stream).noted
+    if isinstance(stream, StreamReceiver):
+        return (<StreamReceiver>stream).noted
+    return None
 
 
 cdef void _all(object stream, double *row) except *:
     cdef Receiver receiver
     if isinstance(stream, Receiver):
         receiver = <Receiver>stream
+        if not receiver.at_work[0]:         # else it is behind by some packets, and adds up all the same
+            receiver._settle()
         _packets(receiver.jitter, row)
         row[15] = receiver.line.timestamp_jumps
         row[22] = receiver.line.end
@@ -116,10 +144,12 @@ cdef void _all(object stream, double *row) except *:
         row[30] = receiver.processor.n_out
         if receiver.steady.open:
             _steady(&receiver.steady, row)
+    elif isinstance(stream, StreamReceiver):
+        _payloads(<StreamReceiver>stream, row)
     elif isinstance(stream, JitterBuffer):
         _packets(<JitterBuffer>stream, row)
     else:
-        raise TypeError(f"a stream is a {type(stream).__name__}, not a Receiver or JitterBuffer")
+        raise TypeError(f"a stream is a {type(stream).__name__}, not a Receiver, StreamReceiver or JitterBuffer")
 
 
 def read_counters(streams, bint levels=False):
@@ -127,7 +157,7 @@ def read_counters(streams, bint levels=False):
 
     Parameters
     ----------
-    streams : sequence of Receiver or JitterBuffer
+    streams : sequence of Receiver, StreamReceiver or JitterBuffer
         Others may push packets meanwhile, also without the GIL: each counter is read as it stands.
     levels : bool
         Whether to look for the levels, which takes longer than all else.
@@ -141,18 +171,20 @@ def read_counters(streams, bint levels=False):
     Raises
     ------
     TypeError
-        If one is neither.
+        If one is none of them.
     """
     cdef list found = streams if type(streams) is list else list(streams)
     cdef Py_ssize_t i
+    cdef Meter meter
     cdef bytes rows = PyBytes_FromStringAndSize(NULL, len(found) * N_COUNTERS * sizeof(double))
     cdef double *row = <double *>PyBytes_AS_STRING(rows)
     for i in range(len(found)):
         _fetch(found, i)
         _all(found[i], row)
-        if levels and isinstance(found[i], Receiver):
-            row[31] = _level(<Receiver>found[i], 0)
-            row[32] = _level(<Receiver>found[i], 1)
+        if levels:
+            meter = _meter_of(found[i])
+            row[31] = _level(meter, 0)
+            row[32] = _level(meter, 1)
         row += N_COUNTERS
     return rows
 
@@ -162,7 +194,7 @@ def tally_counters(list streams, list groups, Py_ssize_t n_groups, tuple jitter_
 
     Parameters
     ----------
-    streams : list of Receiver or JitterBuffer
+    streams : list of Receiver, StreamReceiver or JitterBuffer
         As for `read_counters`.
     groups : list of int
         The group of each, less than ``n_groups``.
@@ -180,7 +212,7 @@ def tally_counters(list streams, list groups, Py_ssize_t n_groups, tuple jitter_
     Raises
     ------
     TypeError, ValueError, IndexError
-        If a stream is neither, the lists are of different lengths, or there is no such group.
+        If a stream is none of them, the lists are of different lengths, or there is no such group.
     """
     cdef Py_ssize_t n_jitter = len(jitter_bounds), n_loss = len(loss_bounds)
     cdef Py_ssize_t width = N_COUNTERS + n_jitter + n_loss + 4

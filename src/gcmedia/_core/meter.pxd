@@ -70,3 +70,4 @@ cdef class Meter:
     cdef int watchers
     cdef int64_t n_columns(self) noexcept nogil
     cdef int loudest(self, int channel, int64_t n_frames) noexcept nogil
+    cdef void skip_to(self, int64_t position) noexcept nogil

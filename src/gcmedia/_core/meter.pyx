@@ -99,6 +99,21 @@ cdef class Meter:
             place += 1
         return found
 
+    cdef void skip_to(self, int64_t position) noexcept nogil:
+        """The next frame begins there, to the nearest frame; those between are as silent as a hole that is filled."""
+        cdef int64_t n = (position - self.start + self.frame_samples // 2) // self.frame_samples
+        cdef Ring *ring
+        cdef Mark *mark
+        cdef int64_t place
+        cdef int i
+        for i in range(self.n_channels):
+            ring = &self.rings[i]
+            for place in range(max(ring.n, n - self.n_frames), n):
+                mark = &ring.marks[place & ring.mask]
+                mark.level = 0
+                mark.flags = MARK_SILENT | MARK_CONCEALED
+            ring.n = max(ring.n, n)
+
     def watch(self):
         """From now on note the lowest and highest sample of each frame too; until as many times `unwatch`.
 

@@ -8,6 +8,7 @@ from gcmedia._core.dynamics cimport Compressor
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.g711 cimport alaw_measured, ulaw_measured
 from gcmedia._core.gate cimport SpectralGate
+from gcmedia._core.meter cimport Meter
 from gcmedia._core.pcm cimport sum_of_squares
 from gcmedia._core.silence cimport SilenceDetector, push_measured
 
@@ -76,6 +77,9 @@ cdef class Processor:
     cdef Py_ssize_t next_length(self) noexcept nogil
     # A packet that is a frame of each channel as it is, past the samples that wait; only while `takes_whole`.
     cdef Frame whole(self, const uint8_t *octets)
+
+    # From now on frames leave their marks there, which has as many channels.
+    cdef void note_in(self, Meter meter)
 
     cdef Frame _whole_frame(self, int i, const uint8_t *octets)
     cdef Frame _take_held(self)

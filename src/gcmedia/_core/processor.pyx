@@ -15,7 +15,7 @@ from gcmedia._core.frame cimport Frame
 from gcmedia._core.g711 cimport (
     alaw_channel_to_int16, alaw_to_int16, ulaw_channel_to_int16, ulaw_to_int16,
 )
-from gcmedia._core.meter cimport note_concealed
+from gcmedia._core.meter cimport Meter, note_concealed
 from gcmedia._core.pcm cimport (
     l16be_channel_to_int16, l16be_to_int16, l16le_channel_to_int16, l16le_to_int16,
 )
@@ -330,6 +330,14 @@ cdef class Processor:
             (<Channel>self.channel_at[i])._take_into(out + i * n, n)
         self.n_out += n
         return n
+
+    cdef void note_in(self, Meter meter):
+        cdef Channel channel
+        cdef int i
+        for i in range(self.n_channels):
+            channel = self.channels[i]
+            channel.silence.meter = meter
+            channel.silence.ring = &meter.rings[i]
 
     cdef Frame _whole_frame(self, int i, const uint8_t *octets):
         cdef Frame frame = Frame.__new__(Frame)

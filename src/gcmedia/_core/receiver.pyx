@@ -683,8 +683,6 @@ cdef class Receiver:
         StateError
             If frames of some channels have been taken, and those of others for the same time not.
         """
-        cdef Channel channel
-        cdef int i
         self._check_free()
         if self.noted is not None:
             return self.noted
@@ -697,10 +695,7 @@ cdef class Receiver:
             self.processor.n_channels, self.processor.frame_samples, self.processor.sample_rate,
             n_frames=n_frames, start=self.processor.n_out,
         )
-        for i in range(self.processor.n_channels):
-            channel = self.processor.channels[i]
-            channel.silence.meter = self.noted
-            channel.silence.ring = &self.noted.rings[i]
+        self.processor.note_in(self.noted)
         return self.noted
 
     def position_at(self, long long timestamp):

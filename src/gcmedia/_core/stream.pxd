@@ -3,6 +3,7 @@
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
 from gcmedia._core.frame cimport Frame
+from gcmedia._core.meter cimport Meter
 from gcmedia._core.processor cimport Processor
 
 cdef enum:
@@ -23,6 +24,7 @@ cdef class StreamReceiver:
     # Counters
     cdef int64_t received, refused, discarded, octets, ragged, empty, unreadable, overruns
     cdef str refusal
+    cdef Meter noted                        # or None: nobody has asked for one
 
     # -1: memory is out
     cdef int _feed(self) except -2
@@ -34,3 +36,5 @@ cdef class StreamReceiver:
     cdef int64_t _ready(self)
     cdef int _lay_hole(self, int64_t n_samples, str cause) except -1
     cdef bint _ends_here(self, hole) except -1
+    cdef int _carry_on(self, StreamReceiver after) except -1
+    cdef int64_t _n_waiting(self)

@@ -14,6 +14,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t
 from gcmedia._core.block cimport Block, move_frame, new_block
 from gcmedia._core.buffer cimport borrow_octets, borrow_samples_into
 from gcmedia._core.frame cimport Frame
+from gcmedia._core.meter cimport Meter
 from gcmedia._core.processor cimport Channel, takes_whole, whole_into
 
 from collections import deque
@@ -43,6 +44,9 @@ cdef class StreamReceiver:
     max_ready_s : float
         Audio that may wait for `frames`; when nobody takes it, later payloads are discarded, counted, and a hole of
         cause ``"overrun"``.
+    after : StreamReceiver, optional
+        One of the same form that has been flushed and its frames taken: its counters and its meter go on here, where
+        the stream leaves out more than is to be filled.
 
     Attributes
     ----------
@@ -53,8 +57,10 @@ cdef class StreamReceiver:
     ------
     FormatError
         If the encoding is not known.
+    StateError
+        If the stream before is not over.
     ValueError
-        If a setting is out of its range.
+        If a setting is out of its range, or of another form than the stream before.
 
     Notes
     -----
@@ -62,7 +68,8 @@ cdef class StreamReceiver:
     """
 
     def __cinit__(self, str encoding="PCMU", int sample_rate=8000, int n_channels=1, *, gate=None, compressor=None,
-                  silence=None, int frame_ms=20, long long position=0, double max_ready_s=60.0):
+                  silence=None, int frame_ms=20, long long position=0, double max_ready_s=60.0,
+                  StreamReceiver after=None):
         if not 0 <= position < 1 << 62:
             raise ValueError(f"position is {position} samples, not in [0, 2**62)")
         if not 0 <= max_ready_s <= 86_400:
@@ -74,6 +81,32 @@ cdef class StreamReceiver:
         self.max_ready = <int64_t>(max_ready_s * sample_rate)
         self.pieces = deque()
         self.told = []
+        if after is not None:
+            self._carry_on(after)
+
+    cdef int _carry_on(self, StreamReceiver after) except -1:
+        cdef Processor here = self.processor, there = after.processor
+        if not after.ended or after._ready():
+            raise StateError("the stream before is not over: flush it, and take its frames")
+        if (here.sample_rate, here.n_channels, here.frame_samples) != (
+            there.sample_rate, there.n_channels, there.frame_samples
+        ):
+            raise ValueError(
+                f"the stream has {here.n_channels} channels at {here.sample_rate} Hz in frames of "
+                f"{here.frame_samples} samples, the one before {there.n_channels} at {there.sample_rate} Hz in frames "
+                f"of {there.frame_samples}"
+            )
+        if self.end < after.end:
+            raise ValueError(f"position is {self.end}, the stream before ends at {after.end}")
+        self.received, self.refused, self.discarded = after.received, after.refused, after.discarded
+        self.octets, self.overruns = after.octets, after.overruns
+        self.ragged, self.empty, self.unreadable = after.ragged, after.empty, after.unreadable
+        self.refusal = after.refusal
+        self.noted = after.noted
+        if self.noted is not None:
+            self.noted.skip_to(self.end)
+            here.note_in(self.noted)
+        return 0
 
     # Audio in
 
@@ -386,6 +419,22 @@ cdef class StreamReceiver:
         found, self.told = self.told, []
         return found
 
+    def meter(self, int n_frames=2048):
+        """Note from now on what the frames look like; as of `Receiver`."""
+        if self.noted is not None:
+            return self.noted
+        if self.processor.next_channel:
+            raise StateError(
+                f"frames were taken up to channel {self.processor.next_channel} of {self.processor.n_channels}; "
+                "take the others of the same time first"
+            )
+        self.noted = Meter(
+            self.processor.n_channels, self.processor.frame_samples, self.processor.sample_rate,
+            n_frames=n_frames, start=self.processor.n_out,
+        )
+        self.processor.note_in(self.noted)
+        return self.noted
+
     # What is known
 
     @property
@@ -437,11 +486,16 @@ cdef class StreamReceiver:
         """What was wrong with the payload refused last; None when there was none."""
         return self.refusal
 
-    def stats(self):
-        """Counters since the start, as `gcmedia.types.Stats`; a packet is one payload, and none can be lost."""
+    cdef int64_t _n_waiting(self):
+        """Payloads of which something has not been taken yet."""
         cdef int64_t waiting = self.payload is not None
         for piece in self.pieces:
             waiting += type(piece) is bytes
+        return waiting
+
+    def stats(self):
+        """Counters since the start, as `gcmedia.types.Stats`; a packet is one payload, and none can be lost."""
+        cdef int64_t waiting = self._n_waiting()
         malformed = {
             reason: count
             for reason, count in (("empty", self.empty), ("ragged", self.ragged), ("unreadable", self.unreadable))

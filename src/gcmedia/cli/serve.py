@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl as ssl_module
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from ..errors import ConfigError
 from ..record import AuditPolicy
 from ..server import AudioHookServer, ServerConfig, serve
 from ..transport.accept.sockets import parse_address
+from .monitor import monitored
 
 __all__ = ["serve_command"]
 
@@ -36,7 +38,8 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl_module.SSLContext | 
 
 def _tell(server: AudioHookServer) -> None:
     host, port = server.address
-    print(f"listening on {f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    # One write: workers share the pipe, and what they print must not mix.
+    print(f"listening on {f'[{host}]' if ':' in host else host}:{port}\n", end="", flush=True)
 
 
 def serve_command(
@@ -47,6 +50,13 @@ def serve_command(
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
     status: Annotated[
         str | None, typer.Option(help="HOST:PORT of /health, /ready and /metrics; worker n adds n to the port.")
+    ] = None,
+    monitor: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve a page about the calls at PORT or HOST:PORT; see docs/monitor.md. It sees one process, so only"
+            " with one worker; with more, gcmedia monitor OUT shows the recordings of all."
+        ),
     ] = None,
     authority: Annotated[
         str | None, typer.Option(help="Public host, and port unless 443, behind a proxy that rewrites Host.")
@@ -89,8 +99,14 @@ def serve_command(
     """
     host, port = parse_address(listen)
     ssl = _tls(tls_cert, tls_key)
+    if monitor is not None and workers > 1:
+        raise ConfigError(
+            f"--monitor sees the calls of one process, and --workers is {workers}: use one worker, or let `gcmedia"
+            f" monitor {out}` follow the recordings of all"
+        )
     _log_to_stderr()
-    serve(
+    run = partial(
+        serve,
         host=host,
         port=port,
         keys=keys,
@@ -122,6 +138,8 @@ def serve_command(
         backend=backend,
         on_listening=_tell,
     )
+    with monitored(monitor, out) as live:
+        run(live=live)
 
 
 def _log_to_stderr() -> None:

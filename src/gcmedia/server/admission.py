@@ -66,11 +66,12 @@ class Admission:
         try:
             identity = self._verifier.check(asked, secret, server.clock.wall())
         except SignatureRefused as refused:
-            server.counters.upgrades[refused.outcome] += 1
+            self._count(refused.outcome)
             delay_s = max(0.0, arrived + refused.delay_s - server.now())
             if server.config.unauthorized == "session" and refused.status == 401:
                 if len(server.refused) >= server.config.max_waiting:
-                    return self._busy("too many refused")
+                    server.counters.upgrades["too many refused"] += 1  # the request itself has been counted
+                    return Reject(503, headers=BUSY)
                 return Accept(RefusedSession(server, server.now(), delay_s))
             return Reject(refused.status, delay_s=delay_s)
         return self._let_in(identity)
@@ -92,8 +93,14 @@ class Admission:
             del self.sessions_of[identity.api_key]
 
     def _busy(self, outcome: str) -> Verdict:
-        self._server.counters.upgrades[outcome] += 1
+        self._count(outcome)
         return Reject(503, headers=BUSY)
+
+    def _count(self, outcome: str) -> None:
+        """One more that is turned away."""
+        self._server.counters.upgrades[outcome] += 1
+        if self._server.live is not None:
+            self._server.live.refuse(outcome)
 
 
 def _as_latin1(pair: tuple[str, str]) -> tuple[str, str]:

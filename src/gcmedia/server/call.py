@@ -16,14 +16,14 @@ from ..dialects.audiohook import Identity, Media, Open, ServerMachine
 from ..dialects.audiohook.entities import Entity
 from ..errors import StateError
 from ..fanout import Stream
+from ..live import LiveCalls
 from ..record import AuditPolicy, CallFolder, Writers
-from ..types import Hole, MediaFormat, Stats
+from ..types import Hole, MediaFormat
 
 __all__ = ["HookCall"]
 
 SERIES_S = 5.0
 MAX_NOTICES = 1000
-SUMMED = ("concealed_samples", "silent_concealed_samples", "concealment_events", "overruns")
 
 
 class Line(Protocol):
@@ -53,18 +53,6 @@ class Line(Protocol):
         """Ask to end the session."""
 
 
-def sum_of(parts: list[Stats]) -> Stats:
-    """The counters of receivers that followed each other on one timeline."""
-    last = parts[-1].as_dict()
-    for part in parts[:-1]:
-        for name, value in part.as_dict().items():
-            if name.startswith(("packets_", "bytes_")) or name in SUMMED:
-                last[name] += value
-            elif name == "malformed":
-                last[name] = {key: value.get(key, 0) + last[name].get(key, 0) for key in {*value, *last[name]}}
-    return Stats(**last)
-
-
 class HookCall(Delivery):
     """One call of an AudioHook client; handed to the handler of `AudioHookServer`.
 
@@ -91,6 +79,7 @@ class HookCall(Delivery):
 
     _logger = logging.getLogger("gcmedia.server.calls")
     _keep_files_open = False  # of thousands of calls
+    _source = "audiohook"
 
     def __init__(
         self,
@@ -110,6 +99,7 @@ class HookCall(Delivery):
         metrics_period_s: float,
         on_event: Callable[[dict[str, Any]], object] | None,
         clock: Clock,
+        live: LiveCalls | None,
     ) -> None:
         frames: Stream[Frame] = Stream("frames", max_frames, overflow)
         if not consumed:
@@ -127,6 +117,7 @@ class HookCall(Delivery):
             metrics_period_s=metrics_period_s,
             on_event=on_event,
             clock=clock,
+            live=live,
         )
         self.session_id = identity.session_id
         self.organization_id = offer.organization_id
@@ -139,7 +130,7 @@ class HookCall(Delivery):
         self._position = position
         self._fill_s = fill_s
         self._stream: StreamReceiver | None = None
-        self._earlier: list[Stats] = []  # of the receivers before a long hole
+        self._failed = ""
         self._consumed = consumed
         self._notices: Stream[Any] | None = None
         self._metrics_at = clock.now() + metrics_period_s
@@ -152,15 +143,26 @@ class HookCall(Delivery):
         if format is None:
             return
         self._format = format
-        self._listen_from(self._position)
+        self._show(self._listen_from(self._position), format.channels, format.sample_rate)
+        if self._position and self._shown is not None:
+            self._shown.holes.append(Hole(0, self._position, "reconnect"))
 
-    def _listen_from(self, position: int) -> None:
+    def _listen_from(self, position: int, *, after: StreamReceiver | None = None) -> StreamReceiver:
         format = self._format
         assert format is not None
-        self._stream = StreamReceiver(
-            format.encoding, format.sample_rate, len(format.channels), position=position, **self._processing
+        stream = StreamReceiver(
+            format.encoding,
+            format.sample_rate,
+            len(format.channels),
+            position=position,
+            after=after,
+            **self._processing,
         )
-        self._receiver = self._stream  # type: ignore[assignment]  # what is used of it here has the same names
+        self._stream = stream
+        self._receiver = stream  # type: ignore[assignment]  # what is used of it here has the same names
+        if self._shown is not None:
+            self._shown.receiver = stream
+        return stream
 
     def record_behind(
         self, writers: Writers, claim: Callable[[], Path], on_failure: Callable[[Exception], object]
@@ -208,14 +210,8 @@ class HookCall(Delivery):
         self._pass_on_due(now)
         self._tell_holes()
         position = before.end
-        self._earlier.append(before.stats())
-        if len(self._earlier) > 1:
-            self._earlier = [sum_of(self._earlier)]
-        if self._folder is not None:
-            self._folder.hole(Hole(position, hole.n_samples, hole.cause))
-        self._listen_from(position + hole.n_samples)
-        assert self._stream is not None
-        return self._stream
+        self._tell_hole(Hole(position, hole.n_samples, hole.cause))
+        return self._listen_from(position + hole.n_samples, after=before)
 
     def _pass_on_due(self, now: float) -> None:
         assert self._stream is not None
@@ -227,6 +223,10 @@ class HookCall(Delivery):
         """Tell of something that happened, by the client's own position where it told one."""
         self._event(kind, **({} if at is None else {"at": at}), **details)
 
+    def fail(self, cause: str) -> None:
+        """The session cannot go on: tell monitor and metrics; the recording ends as of any other call."""
+        self._failed = cause
+
     def notice(self, event: Any) -> None:
         """Hand on what the client has told."""
         if self._notices is not None:
@@ -236,7 +236,7 @@ class HookCall(Delivery):
         """Write down what is due."""
         if now >= self._metrics_at:
             self._metrics_at = now + self._metrics_period_s
-            if self._folder is not None or self._logger.isEnabledFor(logging.INFO):
+            if self._folder is not None or self._shown is not None or self._logger.isEnabledFor(logging.INFO):
                 self._note_metrics()
 
     async def end(self, failure: Exception | None, cause: str) -> None:
@@ -246,6 +246,8 @@ class HookCall(Delivery):
             self._notices.finish()
 
     def _pass_on(self, block: Block, now: float) -> None:
+        if self._shown is not None:
+            self._shown.serve_requests()
         if self._folder is not None:
             self._folder.block(block, now)
             if block.position >= self._next_sample:
@@ -256,6 +258,11 @@ class HookCall(Delivery):
             frames = block.frames()
             self._frames.put_many(frames)
             self._fanout.put_many(frames)
+
+    def _hide(self, failure: Exception | None) -> None:
+        if self._failed and failure is None and self._shown is not None and self._live is not None:
+            self._live.leave(self._shown, failed=True, reason=self._failed)
+        super()._hide(failure)
 
     async def _deliver_rest(self) -> None:
         if self._stream is not None:
@@ -387,8 +394,3 @@ class HookCall(Delivery):
 
     def __repr__(self) -> str:
         return f"HookCall(conversation_id={self.conversation_id!r}, session_id={self.session_id!r}, {self.state})"
-
-    def stats(self) -> Stats:
-        """Counters of the call so far; packets are frames of audio."""
-        stats = super().stats()
-        return sum_of([*self._earlier, stats]) if self._earlier else stats

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ..clock import Clock
 from ..dialects.audiohook import AudioHookConfig, events
+from ..live import LiveCalls
 from .call import HookCall
 from .counters import Counters
 from .settings import ServerConfig
@@ -27,6 +28,7 @@ class Host(Protocol):
     pacing: set[Any]
     draining: bool
     max_sessions: int
+    live: LiveCalls | None
 
     @property
     def n_sessions(self) -> int:

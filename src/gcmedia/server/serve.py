@@ -64,7 +64,7 @@ def serve(
     on_listening : callable, optional
         Called in each worker with its server.
     **options
-        Further arguments of `AudioHookServer`, such as ``keys`` and ``record_to``.
+        Further arguments of `AudioHookServer`, such as ``keys``, ``record_to`` and, with one worker, ``live``.
 
     Raises
     ------
@@ -79,6 +79,11 @@ def serve(
         raise ConfigError(f"the backend {backend} is not installed: pip install 'gcmedia[{backend}]'")
     if not 1 <= workers <= 1024:
         raise ConfigError(f"workers is {workers}, not in [1, 1024]")
+    if workers > 1 and options.get("live") is not None:
+        raise ConfigError(
+            f"live sees the calls of one process, and workers is {workers}: use one worker, or let `gcmedia monitor "
+            "FOLDER` follow the recordings of all"
+        )
     chosen = choose_transport(transport, backend)
     AudioHookServer(handler, host=host, port=port, transport=chosen, **options)  # checks the settings, here and once
     _allow_files()

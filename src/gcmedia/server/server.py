@@ -20,6 +20,7 @@ from ..config import CompressorConfig, GateConfig, SilenceConfig
 from ..dialects.audiohook import AudioHookConfig, Keys, Nonces, SignatureConfig, events
 from ..dialects.audiohook.keys import KeySource
 from ..errors import ConfigError, StateError
+from ..live import LiveCalls, as_live
 from ..reconnect import folder_name
 from ..record import AuditPolicy, Writers
 from ..transport.accept import Limits, Listener, bind, listen
@@ -81,6 +82,9 @@ class AudioHookServer:
         Whether other processes share the port (SO_REUSEPORT).
     clock : Clock, optional
         Source of time.
+    live : LiveCalls, optional
+        Where calls with audio, failures and refused upgrades are announced, for `gcmedia.monitor.serve_monitor` and
+        `gcmedia.metrics.Collector`; connection probes are not.
 
     Attributes
     ----------
@@ -124,7 +128,9 @@ class AudioHookServer:
         sock: socket | None = None,
         shared: bool = False,
         clock: Clock | None = None,
+        live: LiveCalls | None = None,
     ) -> None:
+        self.live = as_live(live)
         self.config = config or ServerConfig()
         self.protocol = protocol or AudioHookConfig()
         self.clock = clock or Clock()
@@ -184,6 +190,8 @@ class AudioHookServer:
             raise StateError("this server has run; a new one is needed")
         if self._record_to is not None:
             self._record_to.mkdir(parents=True, exist_ok=True)
+            if self.live is not None:
+                self.live.watch_folder(self._record_to)
             self._writers = Writers()
         self._limit_sessions()
         host, port = self.address
@@ -346,6 +354,7 @@ class AudioHookServer:
             metrics_period_s=config.metrics_period_s,
             on_event=None,
             clock=self.clock,
+            live=self.live,
         )
         if self._on_event is not None:
             on_event = self._on_event

@@ -33,6 +33,7 @@ class HookSession:
         "_closing",
         "_connection",
         "_finished",
+        "_probe",
         "_server",
         "call",
         "handled",
@@ -46,6 +47,7 @@ class HookSession:
         self._connection: Connection | None = None
         self._closing = False
         self._finished = False
+        self._probe = False
         self.identity = identity
         self.machine = ServerMachine(server.protocol, now=now, identity=identity)
         self.call: HookCall | None = None
@@ -268,6 +270,10 @@ class HookSession:
                 counters.anomalies["unknown type"] += 1
             case events.Failed():
                 counters.failed[event.cause] += 1
+                if call is not None:
+                    call.fail(event.cause)
+                elif self._server.live is not None and not self._probe:
+                    self._server.live.fail(event.cause)
                 self._server.log.warning("%s: %s: %s", self.machine.session_id, event.cause, event.detail)
             case events.Ended():
                 counters.ended[event.reason if event.clean else f"unclean: {event.reason}"] += 1
@@ -279,6 +285,7 @@ class HookSession:
         server = self._server
         if event.probe:
             server.counters.probes += 1
+            self._probe = True
             return
         server.counters.opened += 1
         self.outbox = Outbox(self.machine, server.config, server.protocol.max_entities_octets, now)
