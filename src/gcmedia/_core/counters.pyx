@@ -8,6 +8,7 @@ from gcmedia._core.jitter cimport CACHE_LINE, JitterBuffer
 from gcmedia._core.meter cimport Meter
 from gcmedia._core.receiver cimport PREFETCH, Receiver
 from gcmedia._core.sequence cimport expected_of, lost_of
+from gcmedia._core.steady cimport Steady
 from gcmedia._core.stream cimport StreamReceiver
 
 #: What stands in each column of `read_counters`; the names are those of `gcmedia.types.Stats`.
@@ -59,6 +60,21 @@ cdef void _packets(JitterBuffer jitter, double *row):
     row[27] = jitter.target_sum
     row[28] = jitter.emitted
     row[29] = row[30] = row[31] = row[32] = 0
+
+
+cdef void _steady(const Steady *steady, double *row):
+    """Add what a steady stretch has not yet entered in the books."""
+    row[0] += steady.n_pushed
+    row[1] += steady.n_taken
+    row[6] += steady.n_pushed - steady.n_taken
+    row[7] += steady.n_pushed
+    row[16] += steady.n_pushed * steady.size
+    row[17] = steady.jitter
+    row[22] += steady.n_pushed * steady.n_octets
+    row[26] = steady.delay_sum
+    row[27] = steady.target_sum
+    row[28] += steady.n_pushed
+    row[30] += steady.n_taken * steady.n_octets
 
 
 cdef inline void _fetch(list streams, Py_ssize_t i):
@@ -126,6 +142,8 @@ cdef void _all(object stream, double *row) except *:
         row[25] = receiver.processor.concealment_events
         row[29] = receiver.processor.sample_rate
         row[30] = receiver.processor.n_out
+        if receiver.steady.open:
+            _steady(&receiver.steady, row)
     elif isinstance(stream, StreamReceiver):
         _payloads(<StreamReceiver>stream, row)
     elif isinstance(stream, JitterBuffer):

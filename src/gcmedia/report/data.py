@@ -103,7 +103,7 @@ def load_call(path: Path) -> Call:
         timeline = _from_audio_alone(path)
         transcripts = TranscriptLog(timeline.sample_rate)
         transcripts = _or_told(problems, transcripts, _transcripts, path, timeline)
-    tracks = timeline.tracks or _tracks_of_an_open_call(path, timeline)
+    tracks = _as_they_are_called(path, timeline.tracks) or _tracks_of_an_open_call(path, timeline)
     raw = [_samples(path, tracks, "raw", channel) for channel in timeline.channels]
     clean = [_samples(path, tracks, "clean", channel) for channel in timeline.channels]
     n_samples = max([timeline.n_samples] + [len(samples) for samples in raw + clean if samples is not None])
@@ -175,6 +175,14 @@ def _from_audio_alone(path: Path) -> Timeline:
     timeline = Timeline(rates.pop(), list(infos), conversation_id=path.name)
     timeline.n_samples = max(info.n_samples for info in infos.values())
     return timeline
+
+
+def _as_they_are_called(path: Path, tracks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Tracks by the names of their files, which gain their last form when the call is over."""
+    return {
+        f"{name}.part" if not (path / name).exists() and (path / f"{name}.part").exists() else name: track
+        for name, track in tracks.items()
+    }
 
 
 def _tracks_of_an_open_call(path: Path, timeline: Timeline) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Counters of many streams at once: for Python alone, so nothing of it is declared here."""
