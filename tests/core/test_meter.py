@@ -227,6 +227,23 @@ def test_counters_are_those_of_stats() -> None:
         read_counters([3])  # type: ignore[list-item]
 
 
+def test_counters_are_right_amid_a_steady_stretch() -> None:
+    """Packet by packet, of a stream that nobody else looks at, against a twin that is asked for its stats each time."""
+    watched, twin = gcmedia.Receiver(), gcmedia.Receiver()
+    lost = {10, 11, 12, 50, 400}
+    for number in range(700):
+        if number in lost:
+            continue
+        for receiver in (watched, twin):
+            receiver.push(packet(number, 20 * number, bytes([number % 251]) * 160), number * 0.02)
+            for _ in receiver.frames(number * 0.02):
+                pass
+        told = twin.stats().as_dict() | {"position": twin.position}
+        for name, value in zip(COUNTERS, np.frombuffer(read_counters([watched]), np.float64), strict=True):
+            if name in told:
+                assert math.isclose(value, told[name], abs_tol=1e-12), (number, name)
+
+
 def test_levels_are_the_loudest_of_the_last_second() -> None:
     receiver = gcmedia.Receiver(n_channels=2)
     meter = receiver.meter()
@@ -240,7 +257,7 @@ def test_levels_are_the_loudest_of_the_last_second() -> None:
 
 
 def test_a_tally_is_the_sum_by_group() -> None:
-    streams: list[gcmedia.Receiver | gcmedia.JitterBuffer] = [rough(seed) for seed in range(7)]
+    streams: list[gcmedia.Receiver | StreamReceiver | gcmedia.JitterBuffer] = [rough(seed) for seed in range(7)]
     groups = [0, 1, 0, 1, 2, 0, 1]
     jitters, losses = (0.001, 0.01, 0.02), (0.0, 0.1)
     table = np.frombuffer(read_counters(streams), np.float64).reshape(7, len(COUNTERS))

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from gcmedia._core.jitter cimport CACHE_LINE, JitterBuffer
+from gcmedia._core.jitter cimport CACHE_LINE, N_LOSS_BLOCKS, JitterBuffer
 from gcmedia._core.meter cimport Meter
 from gcmedia._core.receiver cimport PREFETCH, Receiver
 from gcmedia._core.sequence cimport expected_of, lost_of
@@ -62,8 +62,13 @@ cdef void _packets(JitterBuffer jitter, double *row):
     row[29] = row[30] = row[31] = row[32] = 0
 
 
-cdef void _steady(const Steady *steady, double *row):
-    """Add what a steady stretch has not yet entered in the books."""
+cdef void _steady(const Steady *steady, JitterBuffer jitter, double *row):
+    """Add what a steady stretch has not yet entered in the books; it ends before the window of the loss rate moves."""
+    cdef int64_t expected = expected_of(jitter.validator)
+    if jitter.n_blocks >= N_LOSS_BLOCKS:
+        expected -= jitter.block_expected[jitter.n_blocks & (N_LOSS_BLOCKS - 1)]
+    if expected > 0:
+        row[18] *= expected / <double>(expected + steady.n_pushed)
     row[0] += steady.n_pushed
     row[1] += steady.n_taken
     row[6] += steady.n_pushed - steady.n_taken
@@ -132,8 +137,6 @@ cdef void _all(object stream, double *row) except *:
     cdef Receiver receiver
     if isinstance(stream, Receiver):
         receiver = <Receiver>stream
-        if not receiver.at_work[0]:         # else it is behind by some packets, and adds up all the same
-            receiver._settle()
         _packets(receiver.jitter, row)
         row[15] = receiver.line.timestamp_jumps
         row[22] = receiver.line.end
@@ -143,7 +146,7 @@ cdef void _all(object stream, double *row) except *:
         row[29] = receiver.processor.sample_rate
         row[30] = receiver.processor.n_out
         if receiver.steady.open:
-            _steady(&receiver.steady, row)
+            _steady(&receiver.steady, receiver.jitter, row)
     elif isinstance(stream, StreamReceiver):
         _payloads(<StreamReceiver>stream, row)
     elif isinstance(stream, JitterBuffer):
