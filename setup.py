@@ -1,7 +1,8 @@
 """Compile the core: every .pyx under src/gcmedia/_core becomes one extension module.
 
 GCMEDIA_DEBUG=1 turns the checks of bounds and of uninitialised views back on; GCMEDIA_SANITIZE=1 builds with
-AddressSanitizer and UndefinedBehaviorSanitizer.
+AddressSanitizer and UndefinedBehaviorSanitizer.  GCMEDIA_CORE=0 leaves the core out, for an environment whose core is
+compiled in place later.
 """
 
 import os
@@ -38,13 +39,15 @@ directives = {
     "binding": False,
 }
 
-modules = sorted(Path("src/gcmedia/_core").glob("*.pyx"))
+modules = sorted(Path("src/gcmedia/_core").glob("*.pyx")) if os.environ.get("GCMEDIA_CORE") != "0" else []
+kernels = sorted(path.as_posix() for path in Path("src/gcmedia/_core/kernels").glob("*"))
 setup(
     ext_modules=cythonize(
         [
             Extension(
                 f"gcmedia._core.{path.stem}",
                 [path.as_posix()],
+                depends=kernels,
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
                 libraries=["m"],
