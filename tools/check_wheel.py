@@ -48,7 +48,9 @@ def sdist_problems(members: list[str]) -> list[str]:
     files = [PurePosixPath(*PurePosixPath(member).parts[1:]) for member in members]
     problems = [f"holds {path}, which a build makes" for path in files if path.suffix in {".so", ".o", ".pyc"}]
     problems += [
-        f"holds {path}, which Cython makes" for path in files if path.suffix == ".c" and "kernels" not in path.parts
+        f"holds {path}, which Cython makes"
+        for path in files
+        if path.suffix == ".c" and path.parts[0] == "src" and "kernels" not in path.parts
     ]
     wanted = ["pyproject.toml", "setup.py", "Makefile", "README.md", "LICENSE", "tests/conftest.py"]
     problems += [f"lacks {name}" for name in wanted if PurePosixPath(name) not in files]
