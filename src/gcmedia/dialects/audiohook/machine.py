@@ -77,7 +77,7 @@ class Machine(Generic[State]):
         return self.events()
 
     def _how_it_ended(self) -> Ended:
-        raise NotImplementedError
+        raise NotImplementedError  # the two ends word it differently: each subclass has its own
 
     def _end(self, ended: Ended) -> None:
         if not self.over:

@@ -109,7 +109,7 @@ class Link:
         self._over = False  # nothing is handed to the session any more
         self._code = 1006
 
-    # Its driver's
+    # Its driver's: asyncio and trio have sockets of their own kind, so each subclass fills in all five
 
     def _write(self, octets: bytes) -> None:
         raise NotImplementedError
