@@ -224,6 +224,7 @@ TARGET INLINE void K(find_gains)(const GateLevels *levels, GateState *state, con
         STORE(state->clean + k, raw * raw * p);
         STORE(gain + k, most_of(raw, EACH(levels->least_gain)));
     }
+    gain[0] = levels->least_gain;       /* no telephone carries speech there */
 }
 
 /* Weigh the last frame's end by the window, add what the frame before has left, and keep what the next one adds to. */
