@@ -44,6 +44,7 @@ FULL_SCALE = 0.25 * WINDOW.sum() ** 2
 TINY = 1e-12
 TILT = (1 + np.arange(N_BINS) * 31.25 / 600) ** -0.5
 TILT /= TILT.mean()
+TRACKER_RANGE = np.array([[0.3, 0.03, 0.02, 1.0], [0.95, 0.4, 0.8, 3.0]], np.float32)
 
 TEXTS = (
     "Please hold the line while I transfer you to the billing department, it will take a minute.",
@@ -169,6 +170,8 @@ def item(
     level = rng.uniform(-38, -15)
     clean *= 10 ** ((level - material.LEVEL_DB) / 20)
     x = rng.standard_normal(n) * 10 ** (-rng.uniform(65, 90) / 20)
+    if rng.uniform() < 0.07:
+        return clean, np.round(clean * 32768) / 32768
     if rng.uniform() > 0.07:
         loud = noise(n, rng, pool)
         ratio = rng.choice([rng.uniform(-3, 8), rng.uniform(0, 25)])
@@ -190,21 +193,22 @@ def spectra(x: np.ndarray) -> np.ndarray:
     return np.stack([np.fft.rfft(row[at] * WINDOW, axis=1).astype(np.complex64) for row in padded], 1)
 
 
-def gains(jnp: Any, scan: Any, stop: Any, p: Any, power: Any) -> Any:
+def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
     """Of all frames of some streams, as spectral_isa.h has them, before the reduction bounds them."""
     streams = power.shape[1]
     warm_power, most_power = 10**-4.5 * FULL_SCALE, 10**-2.5 * FULL_SCALE
+    kept, near, speed, bias = p["tracker"]
 
     def step(state: Any, now: Any) -> Any:
         hop, x = now
         noise, smoothed, minimum, clean, hidden = state
         warm, share = hop < 8, jnp.where(hop < 3, 1.0, 1.0 / (hop - 2.0))
-        smoother = jnp.where(warm, smoothed + share * (x - smoothed), 0.6 * smoothed + 0.4 * x)
+        smoother = jnp.where(warm, smoothed + share * (x - smoothed), kept * smoothed + (1 - kept) * x)
         minimum = jnp.where(warm, smoother, jnp.minimum(smoother, minimum * 1.045))
-        far = jnp.maximum(0.0, 1 - x / noise * 0.125)
-        tracked = jnp.minimum(jnp.maximum(noise + 0.2 * far * far * (x - noise), 1.5 * minimum), most_power)
+        far = jnp.maximum(0.0, 1 - x / noise * near)
+        tracked = jnp.minimum(jnp.maximum(noise + speed * far * far * (x - noise), bias * minimum), most_power)
         begun = noise + share * (jnp.minimum(x, warm_power) - noise)
-        noise = stop(jnp.maximum(jnp.where(warm, begun, tracked), TINY))
+        noise = jnp.maximum(jnp.where(warm, begun, tracked), TINY)
         loud = jnp.log2(x @ BAND + TINY)
         ratio = jnp.clip((loud - jnp.log2(noise @ BAND)) / 8, -0.5, 1.5)
         shape = jnp.clip((loud - loud.mean(1, keepdims=True)) / 8, -1.5, 1.5)
@@ -258,7 +262,7 @@ def by_spectrum(p: Any, x: Any, c: Any, s: Any, under: float = 0.75) -> Any:
         found = jnp.sum(y * x, 1) / jnp.sqrt(jnp.sum(y * y, 1) * jnp.sum(x * x, 1) + 1e-8)
         return jnp.sum(found * loud) / (jnp.sum(loud) + 1)
 
-    g = jnp.maximum(gains(jnp, jax.lax.scan, jax.lax.stop_gradient, p, x), 0.1)[10:]
+    g = jnp.maximum(gains(jnp, jax.lax.scan, p, x), 0.1)[10:]
     x, c, s = x[10:], c[10:], s[10:]
     level = jnp.mean(s, axis=(0, 2), keepdims=True) + 1e-9
     x, c, s = x / level, c / level, s / level
@@ -281,7 +285,7 @@ def by_ear(p: Any, x: Any, c: Any, s: Any, under: float = 0.65) -> Any:
     import jax.numpy as jnp
     import perception
 
-    g = jnp.maximum(gains(jnp, jax.lax.scan, jax.lax.stop_gradient, p, x), 0.1)[20:]
+    g = jnp.maximum(gains(jnp, jax.lax.scan, p, x), 0.1)[20:]
     x, c, s = x[20:], c[20:], s[20:]
     out = g * g * x
     raw = perception.pesq(out, s + 1e-7, float(np.sum(WINDOW**2)))
@@ -319,7 +323,8 @@ def learn(
         for k, d in slope.items():
             d = jnp.where(jnp.isfinite(size), d * jnp.minimum(1, 2 / (size + 1e-9)), 0.0)
             m[k], v[k] = 0.9 * m[k] + 0.1 * d, 0.99 * v[k] + 0.01 * d * d
-            p[k] = p[k] - now * (m[k] / (1 - 0.9**t)) / (jnp.sqrt(v[k] / (1 - 0.99**t)) + 1e-8)
+            change = now * (m[k] / (1 - 0.9**t)) / (jnp.sqrt(v[k] / (1 - 0.99**t)) + 1e-8)
+            p[k] = jnp.clip(p[k] - 0.25 * change, *TRACKER_RANGE) if k == "tracker" else p[k] - change
         return p, m, v, value
 
     rng = np.random.default_rng(seed)
@@ -330,6 +335,7 @@ def learn(
         "Wo": rng.standard_normal((N_HIDDEN, 3 * N_BANDS)) * 0.3 / np.sqrt(N_HIDDEN),
         "bo": np.repeat([0.0, -4.0, -4.5], N_BANDS),
         "sk": np.zeros(3 * N_BANDS),
+        "tracker": np.array([0.6, 0.125, 0.2, 1.5]),
     }
     if start is not None:
         p = pickle.loads(Path(start).read_bytes())
@@ -363,6 +369,13 @@ def write(path: str, to: str) -> None:
     def biases(x: np.ndarray) -> list[str]:
         return [str(w) for w in np.round(x * 2**24).astype(int)]
 
+    kept, near, speed, bias = (float(x) for x in p["tracker"])
+    constants = (
+        ("POWER_KEPT", kept, "share of the smoothed power that stays from hop to hop"),
+        ("NOISE_REACH", 1 / near, "times the noise, over which sound is speech"),
+        ("NOISE_SHARE", speed, "with which the noise follows what is near it, at most"),
+        ("MINIMUM_BIAS", bias, "from the least power to the mean of noise"),
+    )
     tables = (
         ("int16_t", "NETWORK_WEIGHTS", in_pairs(np.concatenate([p["Wx"], p["Wh"]]))),
         ("int32_t", "NETWORK_BIAS", biases(p["b"])),
@@ -380,6 +393,9 @@ def write(path: str, to: str) -> None:
 
 #include <stdint.h>
 """
+    text += "\n"
+    for name, value, told in constants:
+        text += f"{f'#define {name} {number(value)}':32}/* {told} */\n"
     for kind, name, numbers in tables:
         text += f"\nstatic const {kind} {name}[] __attribute__((aligned(32), unused)) = {{\n"
         line = "   "

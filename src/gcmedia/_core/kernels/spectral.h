@@ -18,11 +18,7 @@ enum {
 };
 
 /* How noise is followed, by hop; the network has learned with these. */
-#define POWER_KEPT 0.6f
 #define MINIMUM_RISE 1.045f     /* what the least power may rise by: 12 dB a second */
-#define MINIMUM_BIAS 1.5f       /* noise is at least so many times its least smoothed power */
-#define NOISE_REACH 8.0f        /* power is near the noise up to so many times that */
-#define NOISE_SHARE 0.2f        /* of the way towards it, at most */
 
 #define TINY_POWER 1e-12f       /* power under which nothing is heard, or divided by */
 #define UNIT (1.0f / 32768.0f)
