@@ -3,6 +3,7 @@
 #undef ISA
 #undef LANES
 #undef TARGET
+#undef HAS_VNNI
 #undef Lanes
 #undef Ints
 #undef LOAD
@@ -15,6 +16,8 @@
 #undef most_of
 #undef mirrored
 #undef begun_with
+#undef any_over
+#undef sum_of_8
 #undef transpose
 #undef DEFINE_STAGE
 #undef GET_lanes

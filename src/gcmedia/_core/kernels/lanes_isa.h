@@ -16,8 +16,14 @@ typedef int32_t K(IntsAt) __attribute__((vector_size(4 * LANES), aligned(4), may
 #define LOAD_INTS(at) ((Ints)*(const K(IntsAt) *)(at))
 #define STORE(at, x) (*(K(LanesAt) *)(at) = (K(LanesAt))(x))
 #define STORE_INTS(at, x) (*(K(IntsAt) *)(at) = (K(IntsAt))(x))
-#define EACH(x) ((Lanes){0} + (x))
+#define EACH(x) K(each)(x)
 #define EACH_INT(x) ((Ints){0} + (x))
+
+#if LANES == 8
+TARGET INLINE Lanes K(each)(float x) { return (Lanes){x, x, x, x, x, x, x, x}; }
+#else
+TARGET INLINE Lanes K(each)(float x) { return (Lanes){x, x, x, x}; }
+#endif
 
 #if LANES == 8
 TARGET INLINE Lanes K(least_of)(Lanes a, Lanes b) { return (Lanes)_mm256_min_ps((__m256)a, (__m256)b); }
@@ -27,6 +33,12 @@ TARGET INLINE Lanes K(mirrored)(Lanes x)
     return (Lanes)_mm256_permutevar8x32_ps((__m256)x, _mm256_setr_epi32(0, 7, 6, 5, 4, 3, 2, 1));
 }
 TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes)_mm256_blend_ps((__m256)x, (__m256)first, 1); }
+TARGET INLINE Lanes K(sum_of_8)(const Lanes *x)
+{
+    const __m256 twos = _mm256_add_ps((__m256)*x, _mm256_permute_ps((__m256)*x, 0xB1));
+    const __m256 fours = _mm256_add_ps(twos, _mm256_permute_ps(twos, 0x4E));
+    return (Lanes)_mm256_add_ps(fours, _mm256_permute2f128_ps(fours, fours, 1));
+}
 #elif defined(GCMEDIA_X86)
 TARGET INLINE Lanes K(least_of)(Lanes a, Lanes b) { return (Lanes)_mm_min_ps((__m128)a, (__m128)b); }
 TARGET INLINE Lanes K(most_of)(Lanes a, Lanes b) { return (Lanes)_mm_max_ps((__m128)a, (__m128)b); }
@@ -43,6 +55,22 @@ TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes){first[0
 #define most_of K(most_of)
 #define mirrored K(mirrored)        /* lane 0 stays, the others are in reverse */
 #define begun_with K(begun_with)    /* lane 0 of another */
+#if LANES == 4
+TARGET INLINE Lanes K(sum_of_8)(const Lanes *x) { return EACH(sum8((const float *)x)); }
+#endif
+#ifdef GCMEDIA_X86
+#if LANES == 8
+TARGET INLINE int K(any_over)(Lanes a, Lanes b) { return _mm256_movemask_ps((__m256)(a > b)) != 0; }
+#else
+TARGET INLINE int K(any_over)(Lanes a, Lanes b) { return _mm_movemask_ps((__m128)(a > b)) != 0; }
+#endif
+#else
+TARGET INLINE int K(any_over)(Lanes a, Lanes b) { return a[0] > b[0] || a[1] > b[1] || a[2] > b[2] || a[3] > b[3]; }
+#endif
+#define any_over K(any_over)        /* whether a > b in any lane */
+#define sum_of_8 K(sum_of_8)        /* of 8 lanes, by pairs, in every lane */
+
+TARGET INLINE Ints K(nearest)(Lanes x) { return (Ints)(x + EACH(ROUNDER)) - EACH_INT(0x4B400000); }
 
 /* Rows of LANES x 8 numbers become 8 vectors, one for each column. */
 #if LANES == 8

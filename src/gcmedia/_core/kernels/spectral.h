@@ -17,6 +17,9 @@ enum {
     N_INPUTS = N_FEATURES + GATE_HIDDEN
 };
 
+/* Weights of what the network kept in mind, behind those of what it hears. */
+#define NETWORK_KEPT (NETWORK_WEIGHTS + N_FEATURES * 2 * GATE_HIDDEN)
+
 /* How noise is followed, by hop; the network has learned with these. */
 #define POWER_KEPT 0.6f
 #define MINIMUM_RISE 1.045f     /* what the least power may rise by: 12 dB a second */
@@ -61,6 +64,53 @@ INLINE float held(float x)
     return x > -LOUDEST ? x : -LOUDEST;
 }
 
+/* A frame that is worked on. */
+typedef struct {
+    GateState *state;
+    float *re, *im;                 /* n_bins each: the spectrum */
+    float *power;                   /* of each bin; later its gain */
+    float *excess;                  /* what is over the noise, as a multiple of it; room for a vector on both sides */
+    int sounds;                     /* it is not digital silence */
+    float over[24];                 /* bands over the noise, as the network hears them */
+    float weights[N_OUT];           /* what the network says */
+    int32_t sums[N_OUT];            /* of a layer */
+    int16_t heard[N_FEATURES + 8];  /* what goes into the network */
+    int16_t kept[GATE_HIDDEN + 8];
+} GateFrame;
+
+/* That of 8 kHz: its tables, and sizes that are constants. */
+INLINE GateFraming usual_framing(const GateFraming *framing)
+{
+    GateFraming usual = {.hop = 128, .overlap = 32, .n_bins = 136};
+    usual.fourier.size = 256;
+    usual.fourier.half = 128;
+    usual.fourier.n_columns = 8;
+    usual.fourier.n_stages = 2;
+    usual.fourier.stage_twiddles = framing->fourier.stage_twiddles;
+    usual.fourier.lane_twiddles = framing->fourier.lane_twiddles;
+    usual.fourier.parting = framing->fourier.parting;
+    usual.analysis = framing->analysis;
+    usual.synthesis = framing->synthesis;
+    return usual;
+}
+
+INLINE int is_usual(const GateFraming *framing)
+{
+    return framing->fourier.half == 128 && framing->hop == 128 && framing->overlap == 32 && framing->n_bins == 136;
+}
+
+enum { FRAME_ROOM = 4 * (MAX_POINTS + 16) };
+
+/* Arrays of a frame lie apart by what vectors may write beyond them. */
+INLINE void lay_out_frame(GateFrame *frame, GateState *state, float *room, int n_bins)
+{
+    frame->state = state;
+    frame->re = room;
+    frame->im = room + n_bins + 8;
+    frame->power = room + 2 * (n_bins + 8);
+    frame->excess = room + 3 * (n_bins + 8) + 8;
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"    /* such vectors are passed to inlined functions only */
@@ -75,7 +125,9 @@ INLINE float held(float x)
 #define TARGET
 #include "lanes_isa.h"
 #include "fourier_isa.h"
+#include "network_isa.h"
 #include "spectral_isa.h"
+#include "gate_bank_isa.h"
 #include "lanes_end.h"
 
 #ifdef GCMEDIA_X86
@@ -84,15 +136,20 @@ INLINE float held(float x)
 #define TARGET AVX2
 #include "lanes_isa.h"
 #include "fourier_isa.h"
+#include "network_isa.h"
 #include "spectral_isa.h"
+#include "gate_bank_isa.h"
 #include "lanes_end.h"
 
 #define ISA avx512
 #define LANES 8
+#define HAS_VNNI
 #define TARGET AVX512
 #include "lanes_isa.h"
 #include "fourier_isa.h"
+#include "network_isa.h"
 #include "spectral_isa.h"
+#include "gate_bank_isa.h"
 #include "lanes_end.h"
 #endif
 
