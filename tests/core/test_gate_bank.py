@@ -22,7 +22,7 @@ def kernels(request: pytest.FixtureRequest) -> Any:
 
 
 def calls(n: int, n_samples: int, seed: int = 1) -> npt.NDArray[Any]:
-    """Streams of all sorts: bursts of tones over noise, each louder than the one before; float of shape (n, n_samples)."""
+    """Bursts of tones over noise, each stream noisier than the one before; float of shape (n, n_samples)."""
     rng = np.random.default_rng(seed)
     t = np.arange(n_samples) / 8000
     rows = []

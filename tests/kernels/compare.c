@@ -132,7 +132,8 @@ static void compare(const Kernels *set)
 /* Transforms there and back: of noise, of the loudest samples, and of one impulse. */
 static void compare_transforms(const Kernels *set)
 {
-    static const int sizes[] = {2, 4, 6, 8, 10, 20, 32, 60, 64, 128, 160, 162, 240, 250, 256, 320, 360, 480, 512, 768, 1024, 3072, 4096};
+    static const int sizes[] = {2,   4,   6,   8,   10,  20,  32,  60,  64,  128,  160,  162,
+                                240, 250, 256, 320, 360, 480, 512, 768, 1024, 3072, 4096};
     static float x[4096], re[2][2064], im[2][2064], y[2][4096];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         FourierPlan plan;
@@ -140,8 +141,10 @@ static void compare_transforms(const Kernels *set)
         const size_t bins = (size_t)(n_samples / 2 + 1) * sizeof(float);
         plan_fourier(&plan, n_samples);
         for (int kind = 0; kind < 3; kind++) {
-            for (int n = 0; n < n_samples; n++)
-                x[n] = kind == 0 ? (float)(int32_t)random_word() * 0x1p-31f : kind == 1 ? (random_word() & 1 ? 1.0f : -1.0f) : n == 1;
+            for (int n = 0; n < n_samples; n++) {
+                const float noise = (float)(int32_t)random_word() * 0x1p-31f;
+                x[n] = kind == 0 ? noise : kind == 1 ? (noise < 0.0f ? -1.0f : 1.0f) : n == 1;
+            }
             for (int ours = 0; ours < 2; ours++) {
                 const Kernels *k = ours ? set : portable_kernels();
                 k->fourier_forward(&plan, x, re[ours], im[ours]);
@@ -178,7 +181,8 @@ static void make_streams(int16_t (*streams)[STREAM])
 /* One gate of the portable kernels for each stream says what all must give: single gates of the set, and its group. */
 static void compare_gates(const Kernels *set)
 {
-    static const int framings[][3] = {{256, 128, 32}, {256, 64, 16}, {128, 64, 16}, {360, 176, 44}, {512, 256, 64}, {162, 60, 20}, {2048, 768, 192}};
+    static const int framings[][3] = {{256, 128, 32}, {256, 64, 16}, {128, 64, 16},    {360, 176, 44},
+                                      {512, 256, 64}, {162, 60, 20}, {2048, 768, 192}};
     static const GateLevels levels = {.warm_power = 0.5f, .most_power = 50.0f, .passed = 0.02f, .least_gain = 0.1f};
     static int16_t in[N_STREAMS][STREAM], expected[N_STREAMS][STREAM], out[N_STREAMS][STREAM], side[N_STREAMS][STREAM];
     static float floats[N_STREAMS][STREAM], wanted[N_STREAMS][STREAM], got[N_STREAMS][STREAM], beside[N_STREAMS][STREAM];

@@ -6,7 +6,7 @@ from gcmedia._core.gate cimport SpectralGate
 cdef class SpectralGateBank:
     cdef readonly int delay_samples         # exact; 0 for kind="sample"
     cdef Py_ssize_t n                       # streams
-    cdef SpectralGate _gate                 # whose settings are those of all; it sees no samples if it is a spectral one
+    cdef SpectralGate _gate                 # has the settings of all; a spectral one sees no samples
     cdef int _sample_size                   # octets of the last sample that came, for flush
     cdef Py_ssize_t _n_groups
     cdef GateGroup *_groups                 # NULL for kind="sample"

@@ -1,8 +1,9 @@
-/* The spectral gate for GATE_LANES streams side by side: each lane does for its stream what spectral_isa.h does for one,
-   with the same operations in the same order, so it gives the same bits.  Nothing is moved between lanes but samples.
+/* The spectral gate for GATE_LANES streams side by side: each lane does for its stream what spectral_isa.h does for
+   one, with the same operations in the same order, so it gives the same bits.  Nothing is moved between lanes but
+   samples.
 
-   Arrays hold GATE_LANES floats for each element.  Where a register has fewer lanes, streams are done in parts, `lane` and
-   those behind it.  Included once for each instruction set. */
+   Arrays hold GATE_LANES floats for each element.  Where a register has fewer lanes, streams are done in parts, `lane`
+   and those behind it.  Included once for each instruction set. */
 
 #ifdef ISA
 
@@ -52,8 +53,8 @@ TARGET INLINE int K(transform_side)(const FourierPlan *plan, float *xr, float *x
 }
 
 /* Bins from points, as `part` has them, and their power; each lane of `loudest` is the most of its stream. */
-TARGET INLINE void K(part_side)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im, float *power,
-                                Lanes *loudest)
+TARGET INLINE void K(part_side)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im,
+                                float *power, Lanes *loudest)
 {
     const int half = plan->half;
     for (int lane = 0; lane < SIDE; lane += LANES) {
@@ -78,7 +79,8 @@ TARGET INLINE void K(part_side)(const FourierPlan *plan, const float *zr, const 
     }
 }
 
-TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const float *im, const float *gain, float *zr, float *zi)
+TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const float *im, const float *gain,
+                                float *zr, float *zi)
 {
     const int half = plan->half;
     for (int k = 0; k <= half / 2; k++)
@@ -107,8 +109,14 @@ typedef struct {
     Ints sounds;                    /* no digital silence */
     Ints warms;                     /* sounds, and takes the mean for the noise */
     Lanes share;                    /* of that mean, what this frame is */
-    int alike;                      /* all lanes sound, and none is warming up */
+    int alike;                      /* as all lanes of the group: they sound, and none is warming up */
 } K(Doings);
+
+/* Where a lane has no sound, what was before; where it warms up, that; else what is there now. */
+TARGET INLINE void K(settle)(const K(Doings) *doings, float *at, Lanes before, Lanes warm)
+{
+    STORE(at, K(chosen)(doings->sounds, K(chosen)(doings->warms, warm, LOAD(at)), before));
+}
 
 /* warm_up and track_noise of one bin, each lane as it is up to. */
 TARGET INLINE void K(follow_side)(const GateLevels *levels, const GateState *at, const K(Doings) *doings, const float *power,
@@ -116,31 +124,17 @@ TARGET INLINE void K(follow_side)(const GateLevels *levels, const GateState *at,
 {
     const Lanes p = LOAD(power + i), noise = LOAD(at->noise + i), before = LOAD(at->smoothed + i);
     const Lanes least = LOAD(at->minimum + i), under = LOAD(at->inverse + i);
-    Lanes smoothed = before * POWER_KEPT + p * (1.0f - POWER_KEPT);
-    Lanes minimum = least_of(smoothed, least * MINIMUM_RISE);
-    const Lanes far = most_of(EACH(1.0f) - p * under * (1.0f / NOISE_REACH), EACH(0.0f));
-    Lanes inverse, now = noise + (p - noise) * (far * far * NOISE_SHARE);
-    now = most_of(now, minimum * MINIMUM_BIAS);
-    now = least_of(now, EACH(levels->most_power));
-    if (!doings->alike) {
-        const Lanes quiet = least_of(p, EACH(levels->warm_power));
-        now = K(chosen)(doings->warms, noise + (quiet - noise) * doings->share, now);
-        smoothed = K(chosen)(doings->warms, before + (p - before) * doings->share, smoothed);
-        minimum = K(chosen)(doings->warms, smoothed, minimum);
-    }
-    now = most_of(now, EACH(TINY_POWER));
-    inverse = EACH(1.0f) / now;
-    STORE(excess + i, most_of(p * inverse - EACH(1.0f), EACH(0.0f)));
-    if (!doings->alike) {
-        now = K(chosen)(doings->sounds, now, noise);
-        inverse = K(chosen)(doings->sounds, inverse, under);
-        smoothed = K(chosen)(doings->sounds, smoothed, before);
-        minimum = K(chosen)(doings->sounds, minimum, least);
-    }
-    STORE(at->noise + i, now);
-    STORE(at->inverse + i, inverse);
-    STORE(at->smoothed + i, smoothed);
-    STORE(at->minimum + i, minimum);
+    const Lanes quiet = least_of(p, EACH(levels->warm_power));
+    const Lanes mean = most_of(noise + (quiet - noise) * doings->share, EACH(TINY_POWER));
+    const Lanes smooth = before + (p - before) * doings->share, inverse = EACH(1.0f) / mean;
+    Lanes over;
+    K(track_noise)(levels->most_power, *at, power, excess, i, i + LANES);
+    over = most_of(p * inverse - EACH(1.0f), EACH(0.0f));
+    STORE(excess + i, K(chosen)(doings->warms, over, LOAD(excess + i)));
+    K(settle)(doings, at->noise + i, noise, mean);
+    K(settle)(doings, at->inverse + i, under, inverse);
+    K(settle)(doings, at->smoothed + i, before, smooth);
+    K(settle)(doings, at->minimum + i, least, smooth);
 }
 
 TARGET INLINE Lanes K(sum4_side)(const float *x)
@@ -174,7 +168,8 @@ TARGET INLINE Ints K(words_of)(Lanes low, Lanes high)
 }
 
 /* Some outputs of a layer of n_out. */
-TARGET INLINE void K(dense_side)(const Ints *words, int n_pairs, const int16_t *w, int n_out, int first, int n, Ints *sums)
+TARGET INLINE void K(dense_side)(const Ints *words, int n_pairs, const int16_t *w, int n_out, int first, int n,
+                                 Ints *sums)
 {
     Ints total[10];
     _Pragma("GCC unroll 10")
@@ -242,40 +237,39 @@ TARGET INLINE void K(steer_side)(const float *power, GateState *state, Ints soun
     }
 }
 
-/* find_gain of all bins; lanes of digital silence keep their state, and have a gain of 1. */
-TARGET INLINE void K(find_gains_side)(const GateLevels *shared, const GateState *state, const K(Doings) *doings,
+/* Gains of all bins; lanes of digital silence keep their state, and have a gain of 1. */
+TARGET INLINE void K(find_gains_side)(const GateLevels *levels, const GateState *state, const K(Doings) *doings,
                                       const Lanes (*weights)[N_BANDS], float *power, const float *excess, int n_bins, int lane)
 {
-    const GateLevels levels = *shared;
-    float *const clean = state->clean;
-    const float *const inverse = state->inverse;
+    const GateState at = *state;
     int k = 0;
     for (int b = 0; b < N_BANDS; b++) {
         const int wide = b < 8 ? 2 : b < 12 ? 4 : b < 16 ? 8 : 16, end = b < N_BANDS - 1 ? k + wide : n_bins;
         const Lanes last = weights[0][b], own = weights[1][b], both = weights[2][b];
         for (; k < end; k++) {
             const int i = SIDE * k + lane;
-            const Lanes was = LOAD(clean + i), before = least_of(was * LOAD(inverse + i), EACH(1e4f));
-            const Lanes beside = LOAD(excess + i - SIDE) + LOAD(excess + i + SIDE);
-            const Lanes p = LOAD(power + i), passed = p * levels.passed - EACH(1.0f);
-            const Lanes heard = last * before + own * LOAD(excess + i) + both * beside + EACH(1e-4f);
-            const Lanes ratio = most_of(heard, passed), raw = ratio / (EACH(1.0f) + ratio);
-            Lanes now = raw * raw * p, gain = most_of(raw, EACH(levels.least_gain));
+            const Lanes was = LOAD(at.clean + i);
+            const Lanes p = LOAD(power + i);
+            Lanes left, gain = K(find_gain)(levels, was, at.inverse + i, excess + i, SIDE, p, last, own, both, &left);
             if (!doings->alike) {
-                now = K(chosen)(doings->sounds, now, was);
+                left = K(chosen)(doings->sounds, left, was);
                 gain = K(chosen)(doings->sounds, gain, EACH(1.0f));
             }
-            STORE(clean + i, now);
+            STORE(at.clean + i, left);
             STORE(power + i, gain);
         }
     }
 }
 
-TARGET INLINE void K(overlap_add_side)(const float *y, const float *window, float *tail, float *ready, int hop, int overlap)
+TARGET INLINE void K(overlap_add_side)(const float *y, const float *window, float *tail, float *ready, int hop,
+                                       int overlap)
 {
-    for (int k = 0; k < hop; k++)
+    for (int k = 0; k < overlap; k++)
         for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES)
-            STORE(ready + i, k < overlap ? LOAD(tail + i) + LOAD(y + i) * window[k] : LOAD(y + i) * window[k]);
+            STORE(ready + i, LOAD(tail + i) + LOAD(y + i) * window[k]);
+    for (int k = overlap; k < hop; k++)
+        for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES)
+            STORE(ready + i, LOAD(y + i) * window[k]);
     for (int k = 0; k < overlap; k++)
         for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES)
             STORE(tail + i, LOAD(y + SIDE * hop + i) * window[hop + k]);
@@ -293,6 +287,8 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
     float *re = bi + room, *im = re + room, *power = im + room, *excess = power + room + SIDE;
     float *even = ai, *odd = ar;
     Lanes loudest[SIDE / LANES];
+    K(Doings) doings[SIDE / LANES];
+    int alike = 1;                  /* all lanes sound, and none is warming up */
     for (int k = 0; k < half; k++)
         for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES) {
             STORE(ar + i, LOAD(state.even + i) * framing->analysis[k]);
@@ -307,31 +303,34 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
     for (int i = SIDE * (half + 1); i < SIDE * n_bins; i += LANES)
         STORE(power + i, EACH(0.0f));
     for (int lane = 0; lane < SIDE; lane += LANES) {
-        Lanes weights[3][N_BANDS];
-        K(Doings) doings = {.sounds = loudest[lane / LANES] > EACH(TINY_POWER), .alike = 1};
+        K(Doings) *of = &doings[lane / LANES];
         int32_t sounds[LANES], warms[LANES];
         float share[LANES];
-        STORE_INTS(sounds, doings.sounds);
+        of->sounds = loudest[lane / LANES] > EACH(TINY_POWER);
+        STORE_INTS(sounds, of->sounds);
         for (int l = 0; l < LANES; l++) {
             int32_t *n_warm = &group->n_warm[lane + l];
             warms[l] = *n_warm < WARM_HOPS ? sounds[l] : 0;
             share[l] = *n_warm < PARTIAL_HOPS ? 1.0f : 1.0f / (float)(*n_warm - PARTIAL_HOPS + 1);
-            doings.alike &= sounds[l] && !warms[l];
+            alike &= sounds[l] && !warms[l];
             *n_warm -= warms[l];
         }
-        doings.warms = LOAD_INTS(warms);
-        doings.share = LOAD(share);
-        if (doings.alike) {
-            const K(Doings) all = {.alike = 1};
+        of->warms = LOAD_INTS(warms);
+        of->share = LOAD(share);
+    }
+    if (alike)
+        K(track_all)(levels.most_power, state, power, excess, SIDE * n_bins);
+    for (int lane = 0; lane < SIDE; lane += LANES) {
+        K(Doings) *of = &doings[lane / LANES];
+        Lanes weights[3][N_BANDS];
+        if (!alike)
             for (int k = 0; k < n_bins; k++)
-                K(follow_side)(&levels, &state, &all, power, excess, SIDE * k + lane);
-        } else
-            for (int k = 0; k < n_bins; k++)
-                K(follow_side)(&levels, &state, &doings, power, excess, SIDE * k + lane);
+                K(follow_side)(&levels, &state, of, power, excess, SIDE * k + lane);
+        of->alike = alike;
         STORE(excess + lane - SIDE, EACH(0.0f));
         STORE(excess + SIDE * n_bins + lane, EACH(0.0f));
-        K(steer_side)(power, &group->state, doings.sounds, lane, weights);
-        K(find_gains_side)(&levels, &state, &doings, (const Lanes (*)[N_BANDS])weights, power, excess, half + 1, lane);
+        K(steer_side)(power, &group->state, of->sounds, lane, weights);
+        K(find_gains_side)(&levels, &state, of, (const Lanes (*)[N_BANDS])weights, power, excess, half + 1, lane);
     }
     /* Imaginary before real turns the transform round. */
     K(join_side)(plan, re, im, power, ai, ar);
@@ -340,7 +339,8 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
         odd = br;
     }
     K(overlap_add_side)(even + SIDE * first, framing->synthesis, state.even_tail, state.even_ready, hop, overlap);
-    K(overlap_add_side)(odd + SIDE * first, framing->synthesis + hop + overlap, state.odd_tail, state.odd_ready, hop, overlap);
+    K(overlap_add_side)(odd + SIDE * first, framing->synthesis + hop + overlap, state.odd_tail, state.odd_ready, hop,
+                        overlap);
 }
 
 TARGET static void K(gate_hops)(const GateFraming *framing, const GateLevels *levels, GateGroup *group)
@@ -391,11 +391,14 @@ TARGET INLINE void K(pass_side)(const GateFraming *framing, GateState *state, co
         for (; i + 8 <= n; i += 8, at += 8)
             for (int lane = 0; lane < SIDE; lane += LANES) {
                 Lanes rows[LANES][8 / LANES], columns[8], out[8];
-                float *in[2] = {state->even + SIDE * ((newest + at) / 2) + lane, state->odd + SIDE * ((newest + at) / 2) + lane};
-                const float *ready[2] = {state->even_ready + SIDE * (at / 2) + lane, state->odd_ready + SIDE * (at / 2) + lane};
+                const int to = SIDE * ((newest + at) / 2) + lane, of = SIDE * (at / 2) + lane;
+                float *in[2] = {state->even + to, state->odd + to};
+                const float *ready[2] = {state->even_ready + of, state->odd_ready + of};
                 for (int l = 0; l < LANES; l++)
-                    for (int j = 0; j < 8 / LANES; j++)
-                        rows[l][j] = src[lane + l] ? K(samples_from)(src[lane + l], from + i + LANES * j, is_float) : EACH(0.0f);
+                    for (int j = 0; j < 8 / LANES; j++) {
+                        const void *row = src[lane + l];
+                        rows[l][j] = row ? K(samples_from)(row, from + i + LANES * j, is_float) : EACH(0.0f);
+                    }
                 transpose(rows, columns);
                 for (int j = 0; j < 8; j++)
                     STORE(in[j % 2] + SIDE * (j / 2), columns[j]);
@@ -427,8 +430,8 @@ TARGET INLINE void K(pass_side)(const GateFraming *framing, GateState *state, co
     }
 }
 
-TARGET INLINE void K(gate_group)(const GateFraming *framing, const GateLevels *levels, GateGroup *group, const void *const *src,
-                                 void *const *dst, ptrdiff_t n_samples, int is_float)
+TARGET INLINE void K(gate_group)(const GateFraming *framing, const GateLevels *levels, GateGroup *group,
+                                 const void *const *src, void *const *dst, ptrdiff_t n_samples, int is_float)
 {
     GateState *state = &group->state;
     for (ptrdiff_t at = 0; at < n_samples;) {

@@ -14,6 +14,8 @@
 #undef EACH_INT
 #undef least_of
 #undef most_of
+#undef lesser_of
+#undef greater_of
 #undef mirrored
 #undef begun_with
 #undef any_over

@@ -19,12 +19,15 @@ typedef int32_t K(IntsAt) __attribute__((vector_size(4 * LANES), aligned(4), may
 #define EACH(x) K(each)(x)
 #define EACH_INT(x) ((Ints){0} + (x))
 
-#if LANES == 8
+#if LANES == 16
+TARGET INLINE Lanes K(each)(float x) { return (Lanes)_mm512_set1_ps(x); }
+#elif LANES == 8
 TARGET INLINE Lanes K(each)(float x) { return (Lanes){x, x, x, x, x, x, x, x}; }
 #else
 TARGET INLINE Lanes K(each)(float x) { return (Lanes){x, x, x, x}; }
 #endif
 
+#if LANES != 16                     /* the widest are for plain loops only */
 #if LANES == 8
 TARGET INLINE Lanes K(least_of)(Lanes a, Lanes b) { return (Lanes)_mm256_min_ps((__m256)a, (__m256)b); }
 TARGET INLINE Lanes K(most_of)(Lanes a, Lanes b) { return (Lanes)_mm256_max_ps((__m256)a, (__m256)b); }
@@ -51,6 +54,23 @@ TARGET INLINE Lanes K(most_of)(Lanes a, Lanes b) { return K(select)(a > b, a, b)
 TARGET INLINE Lanes K(mirrored)(Lanes x) { return (Lanes){x[0], x[3], x[2], x[1]}; }
 TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes){first[0], x[1], x[2], x[3]}; }
 #endif
+#endif
+
+/* The same where neither is less than 0, or one of them is 0: as whole numbers, which other parts of the processor do. */
+#if LANES == 16
+TARGET INLINE Lanes K(lesser_of)(Lanes a, Lanes b) { return (Lanes)_mm512_min_epi32((__m512i)a, (__m512i)b); }
+TARGET INLINE Lanes K(greater_of)(Lanes a, Lanes b) { return (Lanes)_mm512_max_epi32((__m512i)a, (__m512i)b); }
+#elif LANES == 8
+TARGET INLINE Lanes K(lesser_of)(Lanes a, Lanes b) { return (Lanes)_mm256_min_epi32((__m256i)a, (__m256i)b); }
+TARGET INLINE Lanes K(greater_of)(Lanes a, Lanes b) { return (Lanes)_mm256_max_epi32((__m256i)a, (__m256i)b); }
+#else
+TARGET INLINE Lanes K(lesser_of)(Lanes a, Lanes b) { return K(least_of)(a, b); }
+TARGET INLINE Lanes K(greater_of)(Lanes a, Lanes b) { return K(most_of)(a, b); }
+#endif
+#define lesser_of K(lesser_of)
+#define greater_of K(greater_of)
+
+#if LANES != 16
 #define least_of K(least_of)
 #define most_of K(most_of)
 #define mirrored K(mirrored)        /* lane 0 stays, the others are in reverse */
@@ -111,5 +131,6 @@ TARGET INLINE void K(transpose)(Lanes (*rows)[2], Lanes *columns)
 }
 #endif
 #define transpose K(transpose)
+#endif
 
 #endif

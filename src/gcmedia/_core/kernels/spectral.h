@@ -120,12 +120,27 @@ INLINE void lay_out_frame(GateFrame *frame, GateState *state, float *room, int n
 #define NAMED(a, b) JOINED(a, b)
 #define K(name) NAMED(name, ISA)
 
+/* The band of each bin. */
+#define TWICE(b) b, b
+#define FOUR(b) TWICE(b), TWICE(b)
+#define EIGHT(b) FOUR(b), FOUR(b)
+#define SIXTEEN(b) EIGHT(b), EIGHT(b)
+static const int32_t BAND_OF[BAND_BINS] __attribute__((aligned(64))) = {
+    TWICE(0), TWICE(1), TWICE(2), TWICE(3), TWICE(4), TWICE(5), TWICE(6), TWICE(7), FOUR(8), FOUR(9), FOUR(10), FOUR(11),
+    EIGHT(12), EIGHT(13), EIGHT(14), EIGHT(15), SIXTEEN(16), SIXTEEN(17), SIXTEEN(18), SIXTEEN(19),
+};
+
+/* The widest vectors of a set, for what is done bin by bin: its own, but for AVX-512. */
+#define WIDEST(name) K(name)
+#define WIDEST_LANES LANES
+
 #define ISA baseline
 #define LANES 4
 #define TARGET
 #include "lanes_isa.h"
 #include "fourier_isa.h"
 #include "network_isa.h"
+#include "bins_isa.h"
 #include "spectral_isa.h"
 #include "gate_bank_isa.h"
 #include "lanes_end.h"
@@ -137,9 +152,22 @@ INLINE void lay_out_frame(GateFrame *frame, GateState *state, float *room, int n
 #include "lanes_isa.h"
 #include "fourier_isa.h"
 #include "network_isa.h"
+#include "bins_isa.h"
 #include "spectral_isa.h"
 #include "gate_bank_isa.h"
 #include "lanes_end.h"
+
+#define ISA avx512_wide
+#define LANES 16
+#define TARGET AVX512
+#include "lanes_isa.h"
+#include "bins_isa.h"
+#include "lanes_end.h"
+
+#undef WIDEST
+#undef WIDEST_LANES
+#define WIDEST(name) name##_avx512_wide
+#define WIDEST_LANES 16
 
 #define ISA avx512
 #define LANES 8
@@ -148,6 +176,7 @@ INLINE void lay_out_frame(GateFrame *frame, GateState *state, float *room, int n
 #include "lanes_isa.h"
 #include "fourier_isa.h"
 #include "network_isa.h"
+#include "bins_isa.h"
 #include "spectral_isa.h"
 #include "gate_bank_isa.h"
 #include "lanes_end.h"

@@ -16,8 +16,7 @@ TARGET INLINE int K(find_power)(const float *re, const float *im, float *power, 
     return any_over(loudest, EACH(TINY_POWER));
 }
 
-/* Take the mean of the first whole frames for noise, as far as the floor allows.  `excess` is what is over the noise,
-   as a multiple of it.  (Pointers are copied first, here and below: vectors may be stored over anything.) */
+/* Take the mean of the first whole frames for noise, as far as the floor allows. */
 TARGET INLINE void K(warm_up)(const GateLevels *levels, GateFrame *frame, int n_bins)
 {
     const GateState at = *frame->state;
@@ -38,83 +37,12 @@ TARGET INLINE void K(warm_up)(const GateLevels *levels, GateFrame *frame, int n_
     frame->state->n_warm++;
 }
 
-/* Move the noise towards what is near it, and no lower than the least power of the last second. */
-TARGET INLINE void K(track_noise)(const GateLevels *levels, GateFrame *frame, int n_bins)
+/* As many bins as there are, most of them by the widest vectors. */
+TARGET INLINE void K(track_all)(float most_power, GateState at, const float *power, float *excess, int n)
 {
-    const GateState at = *frame->state;
-    const float *const power = frame->power;
-    float *const excess = frame->excess, most_power = levels->most_power;
-    for (int k = 0; k < n_bins; k += LANES) {
-        const Lanes p = LOAD(power + k), noise = LOAD(at.noise + k);
-        const Lanes smoothed = LOAD(at.smoothed + k) * POWER_KEPT + p * (1.0f - POWER_KEPT);
-        const Lanes minimum = least_of(smoothed, LOAD(at.minimum + k) * MINIMUM_RISE);
-        const Lanes far = most_of(EACH(1.0f) - p * LOAD(at.inverse + k) * (1.0f / NOISE_REACH), EACH(0.0f));
-        Lanes inverse, now = noise + (p - noise) * (far * far * NOISE_SHARE);
-        now = most_of(now, minimum * MINIMUM_BIAS);
-        now = least_of(now, EACH(most_power));
-        now = most_of(now, EACH(TINY_POWER));
-        inverse = EACH(1.0f) / now;
-        STORE(at.smoothed + k, smoothed);
-        STORE(at.minimum + k, minimum);
-        STORE(at.noise + k, now);
-        STORE(at.inverse + k, inverse);
-        STORE(excess + k, most_of(p * inverse - EACH(1.0f), EACH(0.0f)));
-    }
-}
-
-/* The first 32 bins get what their bands have. */
-#if LANES == 8
-TARGET INLINE void K(spread)(const float *bands, float *bins)
-{
-    const __m256 twos = _mm256_loadu_ps(bands), fours = _mm256_castps128_ps256(_mm_loadu_ps(bands + 8));
-    _mm256_storeu_ps(bins, _mm256_permutevar8x32_ps(twos, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)));
-    _mm256_storeu_ps(bins + 8, _mm256_permutevar8x32_ps(twos, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)));
-    _mm256_storeu_ps(bins + 16, _mm256_permutevar8x32_ps(fours, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1)));
-    _mm256_storeu_ps(bins + 24, _mm256_permutevar8x32_ps(fours, _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3)));
-}
-#else
-TARGET INLINE void K(spread)(const float *bands, float *bins)
-{
-    for (int k = 0; k < 16; k++) {
-        bins[k] = bands[k / 2];
-        bins[16 + k] = bands[8 + k / 4];
-    }
-}
-#endif
-
-/* What is left of the last frame, what is over the noise in this one, and what is in the bins on both sides, weighed
-   as the network says, is the ratio of speech to noise; it is no less than noise as loud as can be would leave.  The
-   gain is Wiener's, and takes the place of the power. */
-TARGET INLINE void K(find_gain)(const GateLevels *levels, float *clean, const float *inverse, const float *excess, float *power,
-                                Lanes last, Lanes own, Lanes both)
-{
-    const Lanes before = least_of(LOAD(clean) * LOAD(inverse), EACH(1e4f));
-    const Lanes beside = LOAD(excess - 1) + LOAD(excess + 1);
-    const Lanes p = LOAD(power), passed = p * levels->passed - EACH(1.0f);
-    const Lanes heard = last * before + own * LOAD(excess) + both * beside + EACH(1e-4f);
-    const Lanes ratio = most_of(heard, passed), raw = ratio / (EACH(1.0f) + ratio);
-    STORE(clean, raw * raw * p);
-    STORE(power, most_of(raw, EACH(levels->least_gain)));
-}
-
-TARGET INLINE void K(find_gains)(const GateLevels *shared, const GateFrame *frame, int n_bins)
-{
-    const GateLevels levels = *shared;
-    const GateState at = *frame->state;
-    const float *const w[3] = {frame->weights, frame->weights + 24, frame->weights + 48}, *const excess = frame->excess;
-    float low[3][32], *const power = frame->power;
-    int k = 0;
-    for (int i = 0; i < 3; i++)
-        K(spread)(w[i], low[i]);
-    for (; k < 32; k += LANES)
-        K(find_gain)(&levels, at.clean + k, at.inverse + k, excess + k, power + k,
-                     LOAD(low[0] + k), LOAD(low[1] + k), LOAD(low[2] + k));
-    for (int b = 12; b < N_BANDS; b++) {
-        const Lanes last = EACH(w[0][b]), own = EACH(w[1][b]), both = EACH(w[2][b]);
-        const int end = b < 16 ? k + 8 : b < N_BANDS - 1 ? k + 16 : n_bins;
-        for (; k < end; k += LANES)
-            K(find_gain)(&levels, at.clean + k, at.inverse + k, excess + k, power + k, last, own, both);
-    }
+    const int wide = n / WIDEST_LANES * WIDEST_LANES;
+    WIDEST(track_noise)(most_power, at, power, excess, 0, wide);
+    K(track_noise)(most_power, at, power, excess, wide, n);
 }
 
 /* Weigh the last frame's end by the window, add what the frame before has left, and keep what the next one adds to. */
@@ -219,7 +147,7 @@ TARGET INLINE void K(analyse)(const GateFraming *framing, const GateLevels *leve
     if (state->n_warm < WARM_HOPS)
         K(warm_up)(levels, frame, n_bins);
     else
-        K(track_noise)(levels, frame, n_bins);
+        K(track_all)(levels->most_power, *state, frame->power, frame->excess, n_bins);
     frame->excess[-1] = frame->excess[n_bins] = 0.0f;
 }
 
@@ -231,9 +159,13 @@ TARGET INLINE void K(synthesise)(const GateFraming *framing, const GateLevels *l
     const int hop = framing->hop / 2, overlap = framing->overlap / 2, first = plan->half - hop - overlap;
     GateState *state = frame->state;
     float *even = ai, *odd = ar;
-    if (frame->sounds)
-        K(find_gains)(levels, frame, framing->n_bins);
-    else
+    if (frame->sounds) {
+        const int last = N_BANDS - 1;
+        const GateLevels copy = *levels;
+        WIDEST(find_heard_gains)(&copy, *state, frame->power, frame->excess, frame->weights);
+        K(find_gains)(&copy, *state, frame->power, frame->excess, EACH(frame->weights[last]), EACH(frame->weights[24 + last]),
+                      EACH(frame->weights[48 + last]), BAND_BINS, framing->n_bins);
+    } else
         for (int k = 0; k < framing->n_bins; k += LANES)
             STORE(frame->power + k, EACH(1.0f));
     /* Imaginary before real turns the transform round. */
