@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from ..errors import ConfigError, GcmediaError
 from ..process import find_recordings
-from ..record import FolderCheck, call_folders, prune_room, repair_room, repair_wav, verify_call
+from ..record import FolderCheck, call_folders, prune_room, repair_room, repair_wav, verify_call, wav_info
 from ..record.convert import CODECS, Converted, convert_file, replace_in_manifest
 from .show import AudioProgress, console
 from .units import age_s, octets
@@ -139,6 +139,14 @@ def prune_command(
         raise typer.Exit(1)
 
 
+def _duration_s(path: Path) -> float:
+    try:
+        info = wav_info(path)
+    except (GcmediaError, OSError):
+        return 0.0
+    return info.n_samples / info.sample_rate
+
+
 def convert_command(
     paths: Annotated[list[Path], typer.Argument(help="WAV files, call folders, or folders of those.")],
     to: Annotated[str, typer.Option(help="flac (loses nothing) or opus.")] = "flac",
@@ -160,7 +168,7 @@ def convert_command(
     sources = find_recordings(paths, raw_only=False)
     done: dict[Path, list[Converted]] = {}
     failed = False
-    with AudioProgress(sources, quiet=quiet) as progress:
+    with AudioProgress(sum(map(_duration_s, sources)), quiet=quiet) as progress:
         for source in sources:
             try:
                 one = convert_file(source, to, overwrite=overwrite, on_progress=progress.advance)
