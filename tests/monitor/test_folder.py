@@ -20,7 +20,7 @@ import gcmedia
 from gcmedia.errors import ConfigError
 from gcmedia.live import LiveCalls
 from gcmedia.monitor.folder import FolderWatch
-from gcmedia.record import CallFolder
+from gcmedia.record import CallFolder, RecordConfig
 from gcmedia.types import Hole, MediaFormat, Transcript
 
 from ..record.test_timeline import STATS
@@ -84,6 +84,38 @@ def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) ->
         folder.close(STATS)
         until(lambda: not calls.calls)
     assert (calls.ended, calls.failed) == (1, 0)
+
+
+@pytest.mark.parametrize("encoding", ["PCMU", "PCMA"])
+@pytest.mark.parametrize("layout", ["apart", "interleaved"])
+def test_every_way_of_recording_is_followed(layout: str, encoding: str, tmp_path: Path) -> None:
+    recording = RecordConfig(layout=layout, encoding="received", rotate_s=1.0)
+    calls = LiveCalls()
+    folder = CallFolder(
+        tmp_path / "one",
+        MediaFormat(encoding, 8000, ("a/b", "a b")),
+        clean=False,
+        conversation_id="c-1",
+        config=recording,
+    )
+    receiver = gcmedia.Receiver(encoding, n_channels=2)
+    reference = receiver.meter()
+    reference.watch()
+    write(folder, receiver, 80)
+    with FolderWatch(tmp_path, calls):
+        until(lambda: calls.calls and calls.calls[0].meter and calls.calls[0].meter.columns >= 30)
+        (live,) = calls.calls
+        assert live.channels == ("a/b", "a b")
+        write(folder, receiver, 130)
+        assert len(list((tmp_path / "one").glob("raw*.4.wav"))) == 1 + (layout == "apart")
+        until(lambda: live.meter and live.meter.columns == reference.columns)
+        assert live.meter is not None
+        mine, theirs = (
+            np.frombuffer(meter.read(0)[1], np.uint8).reshape(-1, 2, 4) for meter in (live.meter, reference)
+        )
+        assert (mine[:, :, [0, 2, 3]] == theirs[:, :, [0, 2, 3]]).all()
+        folder.close()
+        until(lambda: not calls.calls)
 
 
 def _names() -> tuple[str, ...]:
