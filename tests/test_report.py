@@ -16,6 +16,7 @@ import pytest
 
 from gcmedia.errors import FormatError
 from gcmedia.record import AuditPolicy, CallFolder
+from gcmedia.record.convert import convert_file, replace_in_manifest
 from gcmedia.report import render_report
 from gcmedia.report.figure import THEME
 from gcmedia.report.page import DARK
@@ -186,6 +187,20 @@ def test_a_folder_without_a_call_is_refused(tmp_path: Path) -> None:
     (tmp_path / "call" / "raw-external.wav").write_bytes(b"RIFF")
     with pytest.raises(FormatError, match=r"raw-external\.wav: no WAV file"):
         render_report(tmp_path / "call")
+
+
+def test_a_call_that_was_converted_is_drawn_as_before(tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    record(tmp_path, n_frames=100).close(STATS)
+    png, html = render_report(tmp_path)
+    before = png.read_bytes()
+    replace_in_manifest(tmp_path, [convert_file(path) for path in sorted(tmp_path.glob("*.wav"))])
+    assert not list(tmp_path.glob("*.wav"))
+    render_report(tmp_path)
+    assert png.read_bytes() == before
+    (tmp_path / "raw-external.flac").write_bytes(b"fLaC")
+    with pytest.raises(FormatError, match=r"raw-external\.flac"):
+        render_report(tmp_path)
 
 
 def test_what_was_masked_and_muted_is_shaded_and_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.g711 import alaw_decode, ulaw_decode
-from ..errors import FormatError, MediaError
+from ..errors import ConfigError, FormatError, MediaError
 from ..record import Timeline, read_journal, verify_audit, wav_info
 from ..record.journal import JOURNAL_NAME
 from ..record.lines import read_lines
@@ -27,6 +27,7 @@ T = TypeVar("T")
 #: Events that begin and end a span of the timeline.
 OPENS = {"masked": "masked", "mask": "masked", "muted": "muted", "mute": "muted"}
 CLOSES = {"unmasked": "masked", "unmask": "masked", "unmuted": "muted", "unmute": "muted"}
+FLAC_BLOCK = 1 << 20  # samples decoded at a time
 SILENCE_DBOV = -90.0  # drawn for anything quieter
 Samples = NDArray[np.int16]
 Floats = NDArray[np.float64]
@@ -197,14 +198,15 @@ def _tracks_of_an_open_call(path: Path, timeline: Timeline) -> dict[str, dict[st
 
 
 def _samples(path: Path, tracks: dict[str, dict[str, Any]], kind: str, channel: str) -> Samples | None:
-    """The samples of a channel; of a track in several files those of all of them, None where one is no WAV file."""
+    """The samples of a channel; of a track in several files those of all of them, None where one is not there."""
     found = []
     for name, track in sorted(tracks.items(), key=lambda item: item[1].get("position", 0)):
         channels = track.get("channels") or [track.get("channel")]
         if track.get("kind") == kind and channel in channels and "/" not in name:
-            if not name.endswith((".wav", ".wav.part")) or not (path / name).exists():
+            if not (path / name).exists():
                 return None
-            found.append(_of_file(path / name, channels.index(channel)))
+            of_file = _of_flac if name.endswith(".flac") else _of_file
+            found.append(of_file(path / name, channels.index(channel)))
     return found[0] if len(found) == 1 else np.concatenate(found) if found else None
 
 
@@ -219,6 +221,23 @@ def _of_file(path: Path, index: int) -> Samples:
         return np.memmap(path, "<i2", "r", info.data_offset, shape)[:, index]
     octets = np.ascontiguousarray(np.memmap(path, np.uint8, "r", info.data_offset, shape)[:, index])
     return np.frombuffer((ulaw_decode if info.encoding == "PCMU" else alaw_decode)(octets), np.int16)
+
+
+def _of_flac(path: Path, index: int) -> Samples:
+    try:
+        import soundfile
+    except (ModuleNotFoundError, OSError):  # the module, or the library that it loads
+        raise ConfigError(f"{path.name}: FLAC needs soundfile: pip install 'gcmedia[files]'") from None
+    try:
+        with soundfile.SoundFile(path) as file:
+            samples = np.empty(file.frames, np.int16)
+            at = 0
+            for block in file.blocks(FLAC_BLOCK, dtype="int16", always_2d=True):
+                samples[at : at + len(block)] = block[:, index]
+                at += len(block)
+    except (soundfile.LibsndfileError, IndexError) as error:
+        raise FormatError(f"{path}: {error}") from error
+    return samples[:at]
 
 
 def _series(path: Path) -> dict[str, Floats]:
