@@ -192,7 +192,7 @@ def test_a_folder_without_a_call_is_refused(tmp_path: Path) -> None:
 def test_a_call_that_was_converted_is_drawn_as_before(tmp_path: Path) -> None:
     pytest.importorskip("soundfile")
     record(tmp_path, n_frames=100).close(STATS)
-    png, html = render_report(tmp_path)
+    png, _ = render_report(tmp_path)
     before = png.read_bytes()
     replace_in_manifest(tmp_path, [convert_file(path) for path in sorted(tmp_path.glob("*.wav"))])
     assert not list(tmp_path.glob("*.wav"))
