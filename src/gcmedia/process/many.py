@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ def process_many(
     jobs: int | None = None,
     force: bool = False,
     on_progress: Callable[[float], object] | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Process recordings side by side, each by `process_file`, and tell of each as it is done.
 
     A file that cannot be processed does not hold up the others.  When the iterator is closed, what is being worked on
