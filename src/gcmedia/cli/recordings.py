@@ -47,7 +47,10 @@ def repair_command(
     _there(paths)
     failed = False
     for path in paths:
-        for repair in repair_room(path) if path.is_dir() else [repair_wav(path)]:
+        repairs = repair_room(path) if path.is_dir() else [repair_wav(path)]
+        if not repairs and not quiet:
+            console.print(f"no recordings in {escape(str(path))}", soft_wrap=True)
+        for repair in repairs:
             failed |= repair.outcome == "failed"
             text = f"{repair.outcome:<9} {escape(repair.path)}"
             if repair.gained_samples:
@@ -127,6 +130,8 @@ def prune_command(
         max_octets=octets(max_size) if max_size else None,
         dry_run=dry_run,
     )
+    if not found and not quiet:
+        console.print(f"no calls in {escape(str(room))}", soft_wrap=True)
     for one in found:
         would = "would be " if dry_run and one.outcome == "removed" else ""
         text = (

@@ -116,7 +116,7 @@ class AudioProgress:
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
             console=console,
-            disable=quiet,
+            disable=quiet or not console.is_terminal,
             transient=True,
         )
         self._task = self._progress.add_task("audio", total=total_s, speed="")
