@@ -118,7 +118,7 @@ def process_file(
     force : bool
         Do it again even where it was done.
     threads : int
-        How many share the work; the results are the same.
+        How many share the channels; the results are the same.
     on_progress : callable, optional
         Called with the seconds of audio done since the last call.
 
@@ -206,6 +206,7 @@ class _Work:
     def run(self, threads: int, on_progress: Callable[[float], object] | None) -> dict[str, Any]:
         """Do it; what the report says."""
         info, config = self.info, self.config
+        threads = min(threads, info.n_channels)  # one channel is a chain: others could not help it along
         with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:
             self.pass_through(pool, on_progress)
         for journal in self.files:
