@@ -46,7 +46,7 @@ def write(folder: CallFolder, receiver: gcmedia.Receiver, n: int) -> None:
 
 def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) -> None:
     calls = LiveCalls()
-    with FolderWatch(tmp_path, calls):
+    with FolderWatch(tmp_path, calls, poll_s=0.05, scan_s=0.1):
         folder = CallFolder(
             tmp_path / "one", MediaFormat("PCMU", 8000, ("external", "internal")), clean=False, conversation_id="c-1"
         )
@@ -79,7 +79,7 @@ def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) ->
         assert told["buffer_depth"] == 4
         assert told["level_first"] > 200
         before = sorted((path.name, path.stat().st_size) for path in (tmp_path / "one").iterdir())
-        time.sleep(0.6)
+        time.sleep(0.3)
         assert sorted((path.name, path.stat().st_size) for path in (tmp_path / "one").iterdir()) == before
         folder.close(STATS)
         until(lambda: not calls.calls)
@@ -102,7 +102,7 @@ def test_every_way_of_recording_is_followed(layout: str, encoding: str, tmp_path
     reference = receiver.meter()
     reference.watch()
     write(folder, receiver, 80)
-    with FolderWatch(tmp_path, calls):
+    with FolderWatch(tmp_path, calls, poll_s=0.05, scan_s=0.1):
         until(lambda: calls.calls and calls.calls[0].meter and calls.calls[0].meter.columns >= 30)
         (live,) = calls.calls
         assert live.channels == ("a/b", "a b")
@@ -130,7 +130,7 @@ def test_what_lies_there_besides_harms_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     calls = LiveCalls()
-    with FolderWatch(tmp_path, calls):
+    with FolderWatch(tmp_path, calls, poll_s=0.05, scan_s=0.1):
         folder = CallFolder(
             tmp_path / "whole", MediaFormat("PCMU", 8000, ("mixed",)), clean=False, conversation_id="c-2"
         )

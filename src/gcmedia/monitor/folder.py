@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -247,6 +248,8 @@ class FolderWatch:
         That of all calls, or of one.
     calls : LiveCalls
         Where they are announced.
+    poll_s, scan_s : float
+        Seconds between two looks at the calls that are open, and for new ones.
 
     Raises
     ------
@@ -254,8 +257,11 @@ class FolderWatch:
         If it is no folder.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], calls: LiveCalls) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], calls: LiveCalls, *, poll_s: float = POLL_S, scan_s: float = SCAN_S
+    ) -> None:
         self._folder = Path(folder)
+        self._poll_s, self._scan_s = poll_s, scan_s
         if not self._folder.is_dir():
             raise ConfigError(f"{self._folder} is no folder")
         self._calls = calls
@@ -276,16 +282,16 @@ class FolderWatch:
         self._thread.join(5.0)
 
     def _run(self) -> None:
-        scanned = -SCAN_S
+        scanned = -math.inf
         while not self._stop.is_set():
-            if time.monotonic() - scanned >= SCAN_S:
+            if time.monotonic() - scanned >= self._scan_s:
                 scanned = time.monotonic()
                 self._scan()
             for path, folder in list(self._open.items()):
                 if not folder.poll():
                     del self._open[path]
                     self._over.add(path)
-            self._stop.wait(POLL_S)
+            self._stop.wait(self._poll_s)
 
     def _scan(self) -> None:
         """Find calls that have begun, and forget those that somebody has removed."""
