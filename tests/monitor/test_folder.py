@@ -19,6 +19,7 @@ import pytest
 import gcmedia
 from gcmedia.errors import ConfigError
 from gcmedia.live import LiveCalls
+from gcmedia.metrics import Collector
 from gcmedia.monitor.folder import FolderWatch
 from gcmedia.record import CallFolder, RecordConfig
 from gcmedia.types import Hole, MediaFormat, Transcript
@@ -61,7 +62,9 @@ def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) ->
         folder.event("reconnect", 9000)
         folder.transcript(Transcript("good morning", 0.9, 4000, 800, "external"))
         folder.sample({"position": 16000, "depth": 4, "target": 5, "jitter_ms": 7.5, "loss_rate": 0.04})
-        folder.metrics({"packetsReceived": 100, "packetsLost": 3, "packetsDuplicate": 1})
+        folder.metrics(
+            {"packetsReceived": 100, "packetsPlayed": 95, "packetsBuffered": 4, "packetsLost": 3, "packetsDuplicate": 1}
+        )
         write(folder, receiver, 100)
         until(lambda: live.meter and live.meter.columns == reference.columns and live.told)
         assert live.meter is not None
@@ -75,6 +78,15 @@ def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) ->
         until(lambda: live.told and dict(zip(_names(), live.told, strict=True))["packets_lost"] == 3)
         told = dict(zip(_names(), calls.read([live])[0], strict=True))
         assert told["packets_expected"] == 102
+        assert live.stats().balanced
+        assert live.stats().packets_played == 95
+        shown = scraped(calls)
+        assert shown["gcmedia_packets_received_total", "recording"] == 100
+        assert shown["gcmedia_packets_lost", "recording"] == 3
+        assert shown["gcmedia_calls", "recording"] == 1
+        assert shown["gcmedia_calls_unbalanced", ""] == 0
+        assert shown["gcmedia_jitter_seconds_bucket", "recording 0.005"] == 0
+        assert shown["gcmedia_jitter_seconds_bucket", "recording 0.01"] == 1
         assert told["jitter"] == 0.0075
         assert told["buffer_depth"] == 4
         assert told["level_first"] > 200
@@ -116,6 +128,15 @@ def test_every_way_of_recording_is_followed(layout: str, encoding: str, tmp_path
         assert (mine[:, :, [0, 2, 3]] == theirs[:, :, [0, 2, 3]]).all()
         folder.close()
         until(lambda: not calls.calls)
+
+
+def scraped(calls: LiveCalls) -> dict[tuple[str, str], float]:
+    """Samples by name, and source and bound."""
+    return {
+        (sample.name, " ".join(sample.labels[key] for key in ("source", "le") if key in sample.labels)): sample.value
+        for family in Collector(calls).collect()
+        for sample in family.samples
+    }
 
 
 def _names() -> tuple[str, ...]:

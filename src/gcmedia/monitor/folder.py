@@ -41,6 +41,8 @@ DECODERS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
 #: Our counters, and what the QA record calls them.
 QA_NAMES = {
     "packets_received": "packetsReceived",
+    "packets_played": "packetsPlayed",
+    "packets_buffered": "packetsBuffered",
     "packets_lost": "packetsLost",
     "packets_late": "packetsLate",
     "packets_duplicate": "packetsDuplicate",
