@@ -171,6 +171,25 @@ def test_a_call_that_was_cut_off_is_drawn_from_what_is_there(tmp_path: Path) -> 
     folder.close()
 
 
+def test_a_call_that_was_cut_off_has_the_counters_that_were_last_told(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    counters = {
+        "packetsReceived": 50,
+        "packetsPlayed": 44,
+        "packetsBuffered": 4,
+        "packetsDuplicate": 2,
+        "packetsLost": 3,
+    }
+    folder.metrics(counters | {"packetsPlayed": 40, "positionMs": 500})
+    folder.metrics(counters | {"positionMs": 1000, "jitterMs": 7})
+    folder.flush(99.0)
+    text = Page(render_report(tmp_path)[1].read_text()).text
+    assert "balanced" in text
+    assert "at 0:01.0, when last told: received 50 = played 44 + late 0 + duplicate 2" in text
+    assert "expected 51 = unique 48 + lost 3" in text
+    folder.close()
+
+
 def test_a_broken_trail_and_counters_that_do_not_balance_are_shown(tmp_path: Path) -> None:
     record(tmp_path, n_frames=60).close(replace(STATS, packets_played=89))
     trail = tmp_path / "audit.jsonl"

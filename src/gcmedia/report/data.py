@@ -104,6 +104,8 @@ def load_call(path: Path) -> Call:
         timeline = _from_audio_alone(path)
         transcripts = TranscriptLog(timeline.sample_rate)
         transcripts = _or_told(problems, transcripts, _transcripts, path, timeline)
+    if not timeline.identity:  # cut off, or still running
+        _or_told(problems, None, _last_counters, path / "metrics.jsonl", timeline)
     tracks = _as_they_are_called(path, timeline.tracks) or _tracks_of_an_open_call(path, timeline)
     raw = [_samples(path, tracks, "raw", channel) for channel in timeline.channels]
     clean = [_samples(path, tracks, "clean", channel) for channel in timeline.channels]
@@ -238,6 +240,26 @@ def _of_flac(path: Path, index: int) -> Samples:
     except (soundfile.LibsndfileError, IndexError) as error:
         raise FormatError(f"{path}: {error}") from error
     return samples[:at]
+
+
+def _last_counters(path: Path, timeline: Timeline) -> None:
+    """Give the timeline the counters of the last record of the call's quality, where there is one."""
+    lines = read_lines(path) if path.exists() else []
+    last = next((line for line in reversed(lines) if "packetsPlayed" in line), None)
+    if last is None:
+        return
+    names = ("received", "played", "late", "duplicate", "discarded", "refused", "buffered", "lost")
+    n = {name: _count(last.get(f"packets{name.title()}")) for name in names}
+    unique = n["received"] - n["duplicate"] - n["refused"]
+    timeline.stats = {f"packets_{name}": value for name, value in n.items()}
+    timeline.stats |= {"packets_expected": unique + n["lost"], "jitter": _number(last.get("jitterMs", 0)) / 1000}
+    parts = " + ".join(f"{name} {n[name]}" for name in names[1:-1])
+    when = clock_text(_count(last.get("positionMs")) / 1000)
+    timeline.identity = {
+        "balanced": n["received"] == sum(n[name] for name in names[1:-1]),
+        "text": f"at {when}, when last told: received {n['received']} = {parts}; "
+        f"expected {unique + n['lost']} = unique {unique} + lost {n['lost']}",
+    }
 
 
 def _series(path: Path) -> dict[str, Floats]:
