@@ -186,7 +186,7 @@ cdef void move_frame(Processor processor, Block block) noexcept nogil:
 
 cdef Py_ssize_t run_through(Processor processor, Block block, int64_t n_frames, const uint8_t *octets,
                             Py_ssize_t n_samples) noexcept nogil:
-    """Move the frame that is there; feed a frame at a time, and move, as far as the octets go and the block has room."""
+    """Move the frame that is there; feed a frame at a time, and move, as far as octets go and the block has room."""
     cdef Py_ssize_t taken = 0, n
     move_frame(processor, block)
     while block.n_frames < n_frames:
