@@ -17,7 +17,7 @@ from ..dialects.audiohook.entities import Entity
 from ..errors import StateError
 from ..fanout import Stream
 from ..live import LiveCalls
-from ..record import AuditPolicy, CallFolder, Writers
+from ..record import AuditPolicy, CallFolder, RecordConfig, Writers
 from ..types import Hole, MediaFormat
 
 __all__ = ["HookCall"]
@@ -93,6 +93,7 @@ class HookCall(Delivery):
         processing: dict[str, Any],
         fill_s: float,
         audit_policy: AuditPolicy | None,
+        recording: RecordConfig | None,
         max_frames: int,
         overflow: str,
         consumed: bool,
@@ -110,6 +111,7 @@ class HookCall(Delivery):
             folder=None,  # of its own, see `record_behind`
             overwrite=False,
             audit_policy=audit_policy,
+            recording=recording,
             region="",
             sample_rate=8000 if media is None else media.rate,
             frames=frames,

@@ -22,7 +22,7 @@ from ..dialects.audiohook.keys import KeySource
 from ..errors import ConfigError, StateError
 from ..live import LiveCalls, as_live
 from ..reconnect import folder_name
-from ..record import AuditPolicy, Writers
+from ..record import AuditPolicy, RecordConfig, Writers
 from ..transport.accept import Limits, Listener, bind, listen
 from .admission import Admission
 from .call import HookCall
@@ -70,6 +70,8 @@ class AudioHookServer:
         Memory of requests that have been let in; one of this process by default.
     audit_policy : AuditPolicy, optional
         Consent and purpose of the recordings.
+    recording : RecordConfig, optional
+        How calls are recorded.
     ssl : ssl.SSLContext, optional
         Of a server, for TLS that ends here.
     transport : str
@@ -122,6 +124,7 @@ class AudioHookServer:
         signatures: SignatureConfig | None = None,
         nonces: Nonces | None = None,
         audit_policy: AuditPolicy | None = None,
+        recording: RecordConfig | None = None,
         ssl: ssl_module.SSLContext | None = None,
         transport: str = "auto",
         on_event: Callable[[HookCall, dict[str, Any]], object] | None = None,
@@ -156,6 +159,7 @@ class AudioHookServer:
         self._record_to = None if record_to is None else Path(record_to)
         self._processing = {"gate": gate, "compressor": compressor, "silence": silence}
         self._audit_policy = audit_policy
+        self._recording = recording
         self._ssl = ssl
         self._wanted = transport
         self._on_event = on_event
@@ -348,6 +352,7 @@ class AudioHookServer:
             processing=self._processing,
             fill_s=config.fill_s,
             audit_policy=self._audit_policy,
+            recording=self._recording,
             max_frames=config.max_frames,
             overflow=config.overflow,
             consumed=self._handler is not None,
