@@ -1,8 +1,8 @@
 """PESQ and STOI of power spectra, so that a network can be taught by them: in jax, with a slope everywhere.
 
-What differs from the judges (scores.py): the spectra are the gate's own, through its window; nothing is aligned in time,
-as nothing is late; the asymmetry of P.862 sets in softly; STOI has frames of 32 ms in place of 25.6.  PESQ is found some
-0.05 to 0.15 too high, in the right order.
+What differs from the judges (scores.py): the spectra are the gate's own, through its window; nothing is aligned in
+time, as nothing is late; the asymmetry of P.862 sets in softly; STOI has frames of 32 ms in place of 25.6.  PESQ is
+found some 0.05 to 0.3 too high, in the right order.
 
 ITU-T P.862 (02/2001) for narrow band, with P.862.1's mapping; Taal et al., IEEE TASLP 19 (2011) for STOI.
 """
@@ -22,7 +22,7 @@ HANN_SQUARES = 96.0  # of P.862's window of 256
 LOUDNESS_UNIT = 1.866055e-1
 POWER_UNIT = 2.764344e-5
 
-# P.862's bands at 8 kHz: how many bins each has, the centre and width in Bark, what a bin counts, the threshold of hearing.
+# P.862's bands at 8 kHz: bins, centre and width in Bark, what a bin counts, the threshold of hearing.
 BINS = (1,) * 8 + (2,) + (1,) * 5 + (2, 1, 1) + (2,) * 8 + (3, 3, 3, 3, 4, 3, 4, 5, 4, 5, 6, 6, 7, 8, 9, 9, 11)
 CENTRES_BARK = (
     0.078672, 0.316341, 0.636559, 0.961246, 1.290450, 1.624217, 1.962597, 2.305636, 2.653383, 3.005889, 3.363201,
