@@ -26,6 +26,7 @@ from denoisers import DENOISERS, versions
 HOME = Path(__file__).parent
 sys.path.append(str(HOME.parent))
 from plotting import save_small  # noqa: E402
+
 WRITTEN = HOME.parent / "QUALITY.md"
 PLOTS = HOME.parent / "plots"
 RATIOS_DB = (0, 5, 10, 20)
