@@ -7,9 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-import anyio
-
 from .errors import ConfigError
+from .latch import Latch
 
 __all__ = ["OVERFLOW_POLICIES", "Fanout", "Stream"]
 
@@ -41,8 +40,8 @@ class Stream(Generic[T]):
         self.overflow = overflow
         self.dropped = 0
         self._items: deque[T] = deque()
-        self._wake = anyio.Event()
-        self._room = anyio.Event()
+        self._wake = Latch()
+        self._room = Latch()
         self._closed = False
         self._held = False
         self._failure: BaseException | None = None
@@ -90,7 +89,7 @@ class Stream(Generic[T]):
         """Wait until the consumer has taken something."""
         while self.congested:
             if self._room.is_set():  # else somebody waits for it already, and shall not be forgotten
-                self._room = anyio.Event()
+                self._room = Latch()
             await self._room.wait()
 
     def hold(self) -> None:
@@ -160,7 +159,7 @@ class Stream(Generic[T]):
                     raise failure
                 raise StopAsyncIteration
             if self._wake.is_set():
-                self._wake = anyio.Event()
+                self._wake = Latch()
             await self._wake.wait()
         item = self._items.popleft()
         self._room.set()
