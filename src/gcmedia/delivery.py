@@ -28,8 +28,7 @@ from ._core.stream import StreamReceiver
 from .clock import Clock
 from .dialects.notifications import Utterance
 from .errors import ConfigError, StateError
-from .fanout import Fanout, Stream
-from .latch import Latch
+from .fanout import Fanout, Latch, Stream
 from .live import LiveCall, LiveCalls
 from .masking import MASKED_TEXT, Masking
 from .record import AuditPolicy, CallFolder, RecordConfig, WallMap, repair_room

@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from .errors import ConfigError
-from .latch import Latch
+import anyio
 
-__all__ = ["OVERFLOW_POLICIES", "Fanout", "Stream"]
+from .errors import ConfigError
+
+__all__ = ["OVERFLOW_POLICIES", "Fanout", "Latch", "Stream"]
 
 T = TypeVar("T")
 logger = logging.getLogger("gcmedia.fanout")
@@ -19,6 +20,35 @@ logger = logging.getLogger("gcmedia.fanout")
 OVERFLOW_POLICIES = ("drop_oldest", "drop_newest", "wait")
 #: Items that a waiting producer may still hand over, beyond the bound, once it is told to wait no more.
 HURRIED_ITEMS = 4096
+
+
+class Latch:
+    """`anyio.Event`, of which thousands may lie about: the event is made when somebody waits."""
+
+    __slots__ = ("_event", "_set")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._event: anyio.Event | None = None
+
+    def is_set(self) -> bool:
+        """Whether it has come to pass."""
+        return self._set
+
+    def set(self) -> None:
+        """Let it come to pass; whoever waits goes on."""
+        self._set = True
+        event, self._event = self._event, None
+        if event is not None:
+            event.set()
+
+    async def wait(self) -> None:
+        """Wait until it has."""
+        if self._set:
+            return
+        if self._event is None:
+            self._event = anyio.Event()
+        await self._event.wait()
 
 
 class Stream(Generic[T]):

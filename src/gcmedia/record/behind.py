@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -22,6 +24,7 @@ GATHER_S = 0.05  # what comes within so long is written in one go
 MAX_BEHIND_S = 60.0  # of audio of one call
 MAX_BEHIND_OCTETS = 1 << 30  # of all calls
 CLOSE_TIMEOUT_S = 300.0
+NICENESS = 10
 BEHIND = "the disk does not keep up"
 
 
@@ -93,6 +96,7 @@ class Writers:
             thread.join(CLOSE_TIMEOUT_S)
 
     def _run(self, number: int) -> None:
+        _give_way()
         queue, wake = self._queues[number], self._wakes[number]
         while not (self._stopped and not queue):
             wake.wait()
@@ -107,6 +111,19 @@ class Writers:
                     log.exception("a recording could not take a %s", what)
             if self._stopped:
                 wake.set()
+
+
+def _give_way() -> None:
+    """Let this thread run after those that have answers to give, where threads have priorities of their own (Linux).
+
+    Else one that waits for the interpreter's lock is woken each time that a writer lets go of it for a system call, and
+    does not get the processor before the writer has taken it again.
+    """
+    if sys.platform == "linux":
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        except OSError:
+            pass  # it is a courtesy
 
 
 class FolderBehind:

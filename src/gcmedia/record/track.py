@@ -113,6 +113,8 @@ class Track:
     @property
     def troubles(self) -> int:
         """How often writing began to fail."""
+        if len(self._parts) == 1:
+            return self._parts[0].wav.troubles
         return sum(part.wav.troubles for part in self._parts)
 
     @property

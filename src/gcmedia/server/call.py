@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -255,6 +256,22 @@ class HookCall(Delivery):
         if self._notices is not None:
             self._notices.put(event)
 
+    def _note_metrics(self) -> None:
+        """Write the QA record, once there is media; of thousands of calls, so only for those who look."""
+        logged = self._logger.isEnabledFor(logging.INFO)
+        if self._stream is None or not (logged or self._folder is not None or self._shown is not None):
+            return
+        metrics = self.metrics()
+        if self._shown is not None:
+            self._shown.serve_requests()
+            self._shown.qa.append(metrics)
+        if logged:
+            self._logger.info("[QA Metrics] %s", json.dumps(metrics))
+        if self._folder is not None:
+            self._folder.metrics(metrics)
+            if self._clock.now() - self._heard_at > GATHER_S:  # else audio does it
+                self._folder.flush(self._clock.now())
+
     def _tell_alarms(self) -> None:
         while self._alarms:
             self._tell(*self._alarms.popleft())
@@ -267,8 +284,7 @@ class HookCall(Delivery):
             self._tell_alarms()
         if now >= self._metrics_at:
             self._metrics_at = now + self._metrics_period_s
-            if self._folder is not None or self._shown is not None or self._logger.isEnabledFor(logging.INFO):
-                self._note_metrics()
+            self._note_metrics()
 
     async def end(self, failure: Exception | None, cause: str) -> None:
         """It is over: hand out and record what there is, and close the recording."""
