@@ -6,6 +6,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,10 +28,17 @@ __all__ = ["HookCall"]
 SERIES_S = 5.0
 MAX_NOTICES = 1000
 # Where nobody hears a call as it comes, its audio is decoded, cleaned and recorded in pieces of about so much: the work
-# of a piece costs little more than that of a message, and what waits is as small as it was on the wire.
+# of a piece costs little more than that of a message, and what waits is as small as it was on the wire.  Pieces are
+# counted in samples, and calls begin at different ones: else a moment's delay would make all of them due at once, and
+# again and again from then on.
 GATHER_S = 0.65
+N_PHASES = 4
 SHARE_OF_FLUSH = 0.7  # of the time within which it has to be on the disk
-STALL_S = 0.3  # and what waits goes on when nothing has come for so long
+STALL_S = 0.3  # and what waits goes on when nothing has come for so long,
+TRICKLE_S = 0.9  # or has come more slowly than it plays
+
+
+_phases = count()
 
 
 class Line(Protocol):
@@ -145,7 +153,7 @@ class HookCall(Delivery):
         self._notices: Stream[Any] | None = None
         self._metrics_at = clock.now() + metrics_period_s
         self._heard_at = 0.0
-        self._pass_at = 0.0
+        self._passed_at = 0.0
         self._prompt = consumed
         self._waits = False  # audio has been taken that has not been passed on
         self._alarms: deque[tuple[str, int, dict[str, Any]]] = deque()  # of the writers' threads
@@ -177,6 +185,7 @@ class HookCall(Delivery):
         )
         self._stream = stream
         self._gather = int(self._gather_s * format.sample_rate) // stream.frame_samples * stream.n_channels
+        self._due = self._gather * (1 + next(_phases) % N_PHASES) // N_PHASES
         self._receiver = stream  # type: ignore[assignment]  # what is used of it here has the same names
         if self._shown is not None:
             self._shown.receiver = stream
@@ -207,7 +216,7 @@ class HookCall(Delivery):
         """Take audio: decode, record, queue."""
         n_ready = self._stream.push(payload)  # type: ignore[union-attr]  # there is one where there is audio
         self._heard_at = now
-        if self._prompt or n_ready >= self._gather or now >= self._pass_at:
+        if self._prompt or n_ready >= self._due:
             self._pass_on_due(now)
         else:
             self._waits = True
@@ -237,7 +246,8 @@ class HookCall(Delivery):
 
     def _pass_on_due(self, now: float) -> None:
         assert self._stream is not None
-        self._pass_at = now + self._gather_s
+        self._passed_at = now
+        self._due = self._gather
         self._waits = False
         block = self._stream.block()
         if block is not None:
@@ -278,7 +288,9 @@ class HookCall(Delivery):
 
     def tick(self, now: float) -> None:
         """Pass on what waits for more in vain, and write down what is due."""
-        if self._waits and (now - self._heard_at >= STALL_S or now >= self._metrics_at):
+        if self._waits and (
+            now - self._heard_at >= STALL_S or now - self._passed_at >= TRICKLE_S or now >= self._metrics_at
+        ):
             self._pass_on_due(now)
         if self._alarms:
             self._tell_alarms()
