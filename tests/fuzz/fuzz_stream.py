@@ -7,15 +7,16 @@ The octets are a program: two of settings, then operations (`Run.OPERATIONS`), m
 found goes to ``out/fuzz/``.
 
 Two receivers get the same and are emptied at the same moments, one frame by frame, the other by blocks or into a
-buffer.  Held after every operation: nothing is raised but what is documented; both hand out the same, to the bit; frames
-follow one another without a step.  Held at the end: they make up the timeline, every payload is counted once, and what
-came as audio is in the raw samples as a plain decoder has it.
+buffer.  Held after every operation: nothing is raised but what is documented; both hand out the same, to the bit;
+frames follow one another without a step.  Held at the end: they make up the timeline, every payload is counted once,
+and what came as audio is in the raw samples as a plain decoder has it.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,12 @@ class Run:
 
     def new(self, position: int, after: StreamReceiver | None = None) -> StreamReceiver:
         return StreamReceiver(
-            self.encoding, 8000, self.n_channels, position=position, after=after, **self.options  # type: ignore[arg-type]
+            self.encoding,
+            8000,
+            self.n_channels,
+            position=position,
+            after=after,
+            **self.options,  # type: ignore[arg-type]
         )
 
     # What comes in
@@ -140,10 +146,10 @@ class Run:
     def mask(self, block: Block) -> None:
         n_frames = self.program.unsigned(1) % (block.n_frames + 1)
         n_samples = min(n_frames * block.frame_samples, block.n_samples)
-        masked = block.masked(n_frames, np.zeros(n_samples, np.int16))
+        masked = block.masked(n_frames, array("h", bytes(2 * n_samples)))
         for before, after in zip(block.frames(), masked.frames(), strict=True):
             hidden = before.position < block.position + n_samples
-            assert told([after]) == told([before.masked(np.zeros(before.n_samples, np.int16)) if hidden else before])
+            assert told([after]) == told([before.masked(array("h", bytes(2 * before.n_samples))) if hidden else before])
 
     def go_on(self) -> None:
         """End these, and go on with others behind a gap."""
@@ -158,7 +164,11 @@ class Run:
         """What a receiver that was flushed does not take."""
         receiver = self.new(0)
         receiver.flush()
-        for call in (lambda: receiver.push(b"x" * 8), lambda: receiver.hole(1, "lost")):
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: receiver.push(b"x" * 8),
+            lambda: receiver.hole(1, "lost"),
+        )
+        for call in calls:
             try:
                 call()
             except StateError:

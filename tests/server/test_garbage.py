@@ -44,7 +44,9 @@ TEXT = st.one_of(FIELDS.map(lambda value: json.dumps(value).encode()), JSON.map(
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("text"), TEXT),
-        st.tuples(st.just("binary"), st.binary(max_size=40) | st.sampled_from([bytes(3200), bytes(3201), bytes(66_000)])),
+        st.tuples(
+            st.just("binary"), st.binary(max_size=40) | st.sampled_from([bytes(3200), bytes(3201), bytes(66_000)])
+        ),
         st.tuples(st.just("fragments"), st.lists(st.binary(max_size=10), min_size=2, max_size=3)),
         st.tuples(st.just("ping"), st.binary(max_size=130)),
         st.tuples(st.just("octets"), st.binary(min_size=1, max_size=40)),
@@ -57,7 +59,9 @@ def on_the_wire(kind: str, what: Any, session: str) -> bytes:
     if kind == "octets":
         return bytes(what)
     if kind == "fragments":
-        pieces = [Frame(Opcode.TEXT if n == 0 else Opcode.CONT, piece, n == len(what) - 1) for n, piece in enumerate(what)]
+        pieces = [
+            Frame(Opcode.TEXT if n == 0 else Opcode.CONT, piece, n == len(what) - 1) for n, piece in enumerate(what)
+        ]
         return b"".join(piece.serialize(mask=True) for piece in pieces)
     opcode = {"text": Opcode.TEXT, "binary": Opcode.BINARY, "ping": Opcode.PING}[kind]
     octets = Frame(opcode, what.replace(b"SESSION", session.encode())).serialize(mask=True)

@@ -17,7 +17,6 @@ from ..clock import Clock
 from ..delivery import Delivery, series
 from ..dialects.audiohook import Identity, Media, Open, ServerMachine
 from ..dialects.audiohook.entities import Entity
-from ..errors import StateError
 from ..fanout import Stream
 from ..live import LiveCalls
 from ..record import AuditPolicy, CallFolder, RecordConfig, Writers
