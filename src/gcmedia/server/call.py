@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
@@ -35,7 +34,6 @@ N_PHASES = 4
 SHARE_OF_FLUSH = 0.7  # of the time within which it has to be on the disk
 STALL_S = 0.3  # and what waits goes on when nothing has come for so long,
 TRICKLE_S = 0.9  # or has come more slowly than it plays
-
 
 _phases = count()
 
@@ -155,7 +153,7 @@ class HookCall(Delivery):
         self._passed_at = 0.0
         self._prompt = consumed
         self._waits = False  # audio has been taken that has not been passed on
-        self._alarms: deque[tuple[str, int, dict[str, Any]]] = deque()  # of the writers' threads
+        self._alarms: list[tuple[str, int, dict[str, Any]]] = []  # of the writers' threads
         self._listen_to(format)
 
     # The session's side
@@ -283,7 +281,7 @@ class HookCall(Delivery):
 
     def _tell_alarms(self) -> None:
         while self._alarms:
-            self._tell(*self._alarms.popleft())
+            self._tell(*self._alarms.pop(0))
 
     def tick(self, now: float) -> None:
         """Pass on what waits for more in vain, and write down what is due."""
