@@ -86,9 +86,9 @@ CASES: dict[str, Callable[[list[bytes]], None]] = {
 }
 
 
-def collected(valgrind: str, case: str, n_packets: int) -> int:
-    """Instructions of one whole process."""
-    command = [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, __file__]
+def collected(valgrind: str, case: str, n_packets: int, script: str = __file__) -> int:
+    """Instructions of one whole process, which runs a case of a script."""
+    command = [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, script]
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [*command, case, str(n_packets)], capture_output=True, text=True, check=True, timeout=300, env=environment

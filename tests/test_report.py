@@ -16,6 +16,7 @@ import pytest
 
 from gcmedia.errors import FormatError
 from gcmedia.record import AuditPolicy, CallFolder
+from gcmedia.record.convert import convert_file, replace_in_manifest
 from gcmedia.report import render_report
 from gcmedia.report.figure import THEME
 from gcmedia.report.page import DARK
@@ -170,6 +171,25 @@ def test_a_call_that_was_cut_off_is_drawn_from_what_is_there(tmp_path: Path) -> 
     folder.close()
 
 
+def test_a_call_that_was_cut_off_has_the_counters_that_were_last_told(tmp_path: Path) -> None:
+    folder = record(tmp_path)
+    counters = {
+        "packetsReceived": 50,
+        "packetsPlayed": 44,
+        "packetsBuffered": 4,
+        "packetsDuplicate": 2,
+        "packetsLost": 3,
+    }
+    folder.metrics(counters | {"packetsPlayed": 40, "positionMs": 500})
+    folder.metrics(counters | {"positionMs": 1000, "jitterMs": 7})
+    folder.flush(99.0)
+    text = Page(render_report(tmp_path)[1].read_text()).text
+    assert "balanced" in text
+    assert "at 0:01.0, when last told: received 50 = played 44 + late 0 + duplicate 2" in text
+    assert "expected 51 = unique 48 + lost 3" in text
+    folder.close()
+
+
 def test_a_broken_trail_and_counters_that_do_not_balance_are_shown(tmp_path: Path) -> None:
     record(tmp_path, n_frames=60).close(replace(STATS, packets_played=89))
     trail = tmp_path / "audit.jsonl"
@@ -186,6 +206,20 @@ def test_a_folder_without_a_call_is_refused(tmp_path: Path) -> None:
     (tmp_path / "call" / "raw-external.wav").write_bytes(b"RIFF")
     with pytest.raises(FormatError, match=r"raw-external\.wav: no WAV file"):
         render_report(tmp_path / "call")
+
+
+def test_a_call_that_was_converted_is_drawn_as_before(tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    record(tmp_path, n_frames=100).close(STATS)
+    png, _ = render_report(tmp_path)
+    before = png.read_bytes()
+    replace_in_manifest(tmp_path, [convert_file(path) for path in sorted(tmp_path.glob("*.wav"))])
+    assert not list(tmp_path.glob("*.wav"))
+    render_report(tmp_path)
+    assert png.read_bytes() == before
+    (tmp_path / "raw-external.flac").write_bytes(b"fLaC")
+    with pytest.raises(FormatError, match=r"raw-external\.flac"):
+        render_report(tmp_path)
 
 
 def test_what_was_masked_and_muted_is_shaded_and_told(tmp_path: Path) -> None:

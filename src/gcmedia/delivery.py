@@ -572,6 +572,8 @@ class Delivery:
             "jitterMs": round(stats.jitter * 1000, 3),
             "pingMs": None if latency is None else round(latency * 1000, 3),
             "packetsReceived": stats.packets_received,
+            "packetsPlayed": stats.packets_played,
+            "packetsBuffered": stats.packets_buffered,
             "packetsLost": stats.packets_lost,
             "packetsLate": stats.packets_late,
             "packetsDuplicate": stats.packets_duplicate,

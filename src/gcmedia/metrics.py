@@ -7,6 +7,7 @@ calls are asked for.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, TypeAlias
@@ -79,6 +80,15 @@ class Tally:
         self.unbalanced, self.n = row[-2:]
         self.over: list[float] = [0.0] * len(COUNTERS)
 
+    def add(self, call: LiveCall) -> None:
+        """Take in a call of which another process has told."""
+        assert call.told is not None
+        self._sums = [value + more for value, more in zip(self._sums, call.told, strict=True)]
+        self.jitter[bisect_left(JITTER_BUCKETS, call.told[COLUMN["jitter"]])] += 1
+        self.loss[bisect_left(LOSS_BUCKETS, call.told[COLUMN["loss_rate"]])] += 1
+        self.unbalanced += not call.stats().balanced
+        self.n += 1
+
     def now(self, name: str) -> float:
         """Over those that are going on."""
         return self._sums[COLUMN[name]]
@@ -127,15 +137,19 @@ class Collector:
         live, past = self._calls.snapshot()
         sources = sorted({call.source for call in live} | past.keys())
         place = {source: index for index, source in enumerate(sources)}
+        elsewhere = [call for call in live if call.told is not None]  # their receivers are in another process
+        here = [call for call in live if call.told is None] if elsewhere else live
         octets = tally_counters(
-            [call.receiver for call in live],
-            [place[call.source] for call in live],
+            [call.receiver for call in here],
+            [place[call.source] for call in here],
             len(sources),
             JITTER_BUCKETS,
             LOSS_BUCKETS,
         )
         flat: list[float] = memoryview(octets).cast("d").tolist()  # type: ignore[assignment]
         groups = {source: Tally(flat[index * WIDTH : (index + 1) * WIDTH]) for source, index in place.items()}
+        for call in elsewhere:
+            groups[call.source].add(call)
         for source, row in past.items():
             groups[source].over = row
         yield from self._of_calls(groups)

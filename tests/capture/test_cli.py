@@ -185,7 +185,11 @@ def test_wrong_usage_is_2_and_says_what_is_wrong_and_help_is_there(tmp_path: Pat
 
 
 def test_the_commands_that_draw_nothing_load_no_plotting_library() -> None:
-    code = "import gcmedia.cli.app, sys; print({'matplotlib', 'PIL'} & set(sys.modules))"
+    code = (
+        "import sys; from importlib import import_module; from gcmedia.cli.app import COMMANDS\n"
+        "for module, _ in COMMANDS.values(): import_module(f'gcmedia.cli.{module}')\n"
+        "print({'matplotlib', 'PIL'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "set()\n"
 

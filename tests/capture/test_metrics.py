@@ -30,6 +30,8 @@ OURS = {
     "jitterMs",
     "pingMs",
     "packetsReceived",
+    "packetsPlayed",
+    "packetsBuffered",
     "packetsLost",
     "packetsLate",
     "packetsDuplicate",

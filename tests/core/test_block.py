@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -26,7 +27,9 @@ def noise(seed: int, n_octets: int) -> bytes:
 @pytest.mark.parametrize("options", SETTINGS)
 @settings(max_examples=25, deadline=None)
 @given(
-    steps=st.lists(st.one_of(st.integers(1, 3000), st.integers(-3000, -1)), min_size=1, max_size=12),
+    steps=st.lists(
+        st.one_of(st.integers(1, 3000), st.integers(-3000, -1), st.integers(8000, 20_000)), min_size=1, max_size=12
+    ),
     n_channels=st.sampled_from([1, 2]),
     position=st.sampled_from([0, 160, 12_345]),
 )
@@ -80,6 +83,24 @@ def test_a_block_is_its_frames_whatever_the_payloads(
                     assert not marked[start - block.position : start - block.position + length].any()
                     marked[start - block.position : start - block.position + length] = True
                 assert [bool(marked[frame.position - block.position]) for frame in of] == wanted
+
+
+def test_long_payloads_on_several_threads_at_once() -> None:
+    """From a second on the GIL is let go; each stream is as if it were alone."""
+
+    def through(seed: int) -> bytes:
+        receiver = StreamReceiver("PCMU", 8000, 2, gate=GateConfig(), compressor=CompressorConfig())
+        out = b""
+        for piece in range(4):
+            receiver.push(noise(100 * seed + piece, 2 * 16_001))
+            block = receiver.block()
+            assert block is not None
+            out += block.pcm_bytes(0) + block.pcm_bytes(1) + repr(block.silent_runs(1)).encode()
+        return out
+
+    alone = [through(seed) for seed in range(6)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(through, range(6))) == alone
 
 
 def test_a_block_wants_no_half_taken_moment() -> None:

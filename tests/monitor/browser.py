@@ -99,6 +99,19 @@ class Browser:
         self._process.wait(10)
         shutil.rmtree(self._profile, ignore_errors=True)
 
+    def processor_s(self, kind: str = "renderer") -> float:
+        """Seconds of processor that its processes of a kind have taken."""
+        ticks = 0
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (path / "stat").read_text().rpartition(")")[2].split()
+                of_kind = f"--type={kind}".encode() in (path / "cmdline").read_bytes()
+            except OSError:  # it has just ended
+                continue
+            if of_kind and int(fields[2]) == self._process.pid:  # its group
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def command(self, method: str, **params: Any) -> dict[str, Any]:
         """Ask the browser for something, and wait until it is done."""
         self._n += 1

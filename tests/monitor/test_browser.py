@@ -284,3 +284,29 @@ def test_dark_and_light(browser: Browser, monitor: Monitor, calls: LiveCalls) ->
         browser.click("#theme")
         browser.wait("document.documentElement.dataset.theme === 'light'")
     assert backgrounds["light"] != backgrounds["dark"]
+
+
+def test_a_narrow_screen_shows_the_same(browser: Browser, monitor: Monitor, calls: LiveCalls) -> None:
+    """Levels, last minute, loss and jitter of a call are in sight on a telephone, without moving sideways."""
+    with Talker(calls, "0f3c1f8e-5b7a-4a6e-9d51-2f6f0b7f3a11"):
+        browser.sign_in(monitor.url, TOKEN)
+        browser.wait("document.querySelectorAll('#rows tr').length === 1")
+        shown = """[...document.querySelectorAll('#rows .bars, #rows .spark, #rows td:nth-child(6), #rows .badge')]
+            .map((part) => part.getBoundingClientRect())
+            .every((at) => at.width > 0 && at.left >= 0 && at.right <= innerWidth)"""
+        try:
+            for width in (1440, 420, 360):
+                browser.command(
+                    "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False
+                )
+                browser.wait(f"innerWidth === {width} && {shown}")
+                assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+            browser.run("document.querySelector('#rows tr button').focus()")
+            browser.key("Enter")
+            browser.wait("!document.getElementById('call').hidden")
+            assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+        finally:
+            browser.command(
+                "Emulation.setDeviceMetricsOverride", width=1440, height=900, deviceScaleFactor=1, mobile=False
+            )
+    assert browser.problems == []

@@ -19,8 +19,9 @@ import pytest
 import gcmedia
 from gcmedia.errors import ConfigError
 from gcmedia.live import LiveCalls
+from gcmedia.metrics import Collector
 from gcmedia.monitor.folder import FolderWatch
-from gcmedia.record import CallFolder
+from gcmedia.record import CallFolder, RecordConfig
 from gcmedia.types import Hole, MediaFormat, Transcript
 
 from ..record.test_timeline import STATS
@@ -46,7 +47,7 @@ def write(folder: CallFolder, receiver: gcmedia.Receiver, n: int) -> None:
 
 def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) -> None:
     calls = LiveCalls()
-    with FolderWatch(tmp_path, calls):
+    with FolderWatch(tmp_path, calls, poll_s=0.05, scan_s=0.1):
         folder = CallFolder(
             tmp_path / "one", MediaFormat("PCMU", 8000, ("external", "internal")), clean=False, conversation_id="c-1"
         )
@@ -61,7 +62,9 @@ def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) ->
         folder.event("reconnect", 9000)
         folder.transcript(Transcript("good morning", 0.9, 4000, 800, "external"))
         folder.sample({"position": 16000, "depth": 4, "target": 5, "jitter_ms": 7.5, "loss_rate": 0.04})
-        folder.metrics({"packetsReceived": 100, "packetsLost": 3, "packetsDuplicate": 1})
+        folder.metrics(
+            {"packetsReceived": 100, "packetsPlayed": 95, "packetsBuffered": 4, "packetsLost": 3, "packetsDuplicate": 1}
+        )
         write(folder, receiver, 100)
         until(lambda: live.meter and live.meter.columns == reference.columns and live.told)
         assert live.meter is not None
@@ -75,15 +78,65 @@ def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) ->
         until(lambda: live.told and dict(zip(_names(), live.told, strict=True))["packets_lost"] == 3)
         told = dict(zip(_names(), calls.read([live])[0], strict=True))
         assert told["packets_expected"] == 102
+        assert live.stats().balanced
+        assert live.stats().packets_played == 95
+        shown = scraped(calls)
+        assert shown["gcmedia_packets_received_total", "recording"] == 100
+        assert shown["gcmedia_packets_lost", "recording"] == 3
+        assert shown["gcmedia_calls", "recording"] == 1
+        assert shown["gcmedia_calls_unbalanced", ""] == 0
+        assert shown["gcmedia_jitter_seconds_bucket", "recording 0.005"] == 0
+        assert shown["gcmedia_jitter_seconds_bucket", "recording 0.01"] == 1
         assert told["jitter"] == 0.0075
         assert told["buffer_depth"] == 4
         assert told["level_first"] > 200
         before = sorted((path.name, path.stat().st_size) for path in (tmp_path / "one").iterdir())
-        time.sleep(0.6)
+        time.sleep(0.3)
         assert sorted((path.name, path.stat().st_size) for path in (tmp_path / "one").iterdir()) == before
         folder.close(STATS)
         until(lambda: not calls.calls)
     assert (calls.ended, calls.failed) == (1, 0)
+
+
+@pytest.mark.parametrize("encoding", ["PCMU", "PCMA"])
+@pytest.mark.parametrize("layout", ["apart", "interleaved"])
+def test_every_way_of_recording_is_followed(layout: str, encoding: str, tmp_path: Path) -> None:
+    recording = RecordConfig(layout=layout, encoding="received", rotate_s=1.0)
+    calls = LiveCalls()
+    folder = CallFolder(
+        tmp_path / "one",
+        MediaFormat(encoding, 8000, ("a/b", "a b")),
+        clean=False,
+        conversation_id="c-1",
+        config=recording,
+    )
+    receiver = gcmedia.Receiver(encoding, n_channels=2)
+    reference = receiver.meter()
+    reference.watch()
+    write(folder, receiver, 80)
+    with FolderWatch(tmp_path, calls, poll_s=0.05, scan_s=0.1):
+        until(lambda: calls.calls and calls.calls[0].meter and calls.calls[0].meter.columns >= 30)
+        (live,) = calls.calls
+        assert live.channels == ("a/b", "a b")
+        write(folder, receiver, 130)
+        assert len(list((tmp_path / "one").glob("raw*.4.wav"))) == 1 + (layout == "apart")
+        until(lambda: live.meter and live.meter.columns == reference.columns)
+        assert live.meter is not None
+        mine, theirs = (
+            np.frombuffer(meter.read(0)[1], np.uint8).reshape(-1, 2, 4) for meter in (live.meter, reference)
+        )
+        assert (mine[:, :, [0, 2, 3]] == theirs[:, :, [0, 2, 3]]).all()
+        folder.close()
+        until(lambda: not calls.calls)
+
+
+def scraped(calls: LiveCalls) -> dict[tuple[str, str], float]:
+    """Samples by name, and source and bound."""
+    return {
+        (sample.name, " ".join(sample.labels[key] for key in ("source", "le") if key in sample.labels)): sample.value
+        for family in Collector(calls).collect()
+        for sample in family.samples
+    }
 
 
 def _names() -> tuple[str, ...]:
@@ -98,7 +151,7 @@ def test_what_lies_there_besides_harms_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     calls = LiveCalls()
-    with FolderWatch(tmp_path, calls):
+    with FolderWatch(tmp_path, calls, poll_s=0.05, scan_s=0.1):
         folder = CallFolder(
             tmp_path / "whole", MediaFormat("PCMU", 8000, ("mixed",)), clean=False, conversation_id="c-2"
         )

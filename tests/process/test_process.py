@@ -20,6 +20,7 @@ import soundfile
 from gcmedia import (
     CompressorConfig,
     GateConfig,
+    Resampler,
     SilenceConfig,
     SilenceDetector,
     alaw_decode,
@@ -82,6 +83,31 @@ async def test_the_clean_track_of_a_call_is_its_raw_track_processed(
             assert one["silent_samples"] == timeline.silence[channel].total
     (output,) = process_file(folder / f"raw{name}.wav", config=ProcessConfig(gate=None), force=True).outputs
     assert output.read_bytes() == (folder / f"raw{name}.wav").read_bytes()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("layout", ["apart", "interleaved"])
+async def test_a_track_in_several_files_is_processed_as_one(layout: str, tmp_path: Path) -> None:
+    folder = tmp_path / "call"
+    recording = RecordConfig(layout=layout, rotate_s=1.5)
+    found = await run(CALL, FAULTS, folder=folder, gate=GateConfig(), recording=recording)
+    assert found.error is None
+    stems = ["raw-external", "raw-internal"] if layout == "apart" else ["raw"]
+    sources = find_recordings([folder])
+    assert sources == [folder / f"{stem}.wav" for stem in stems]
+    for source in sources:
+        parts = [source.with_name(source.name.replace(".wav", f"{suffix}.wav")) for suffix in ("", ".2", ".3")]
+        assert all(part.exists() for part in parts)
+        done = process_file(source)
+        clean = [folder / part.name.replace("raw", "clean") for part in parts]
+        clean += sorted(folder.glob(f"{clean[0].stem}.[4-9].wav"))
+        assert read_wav(done.outputs[0]).data == b"".join(read_wav(part).data for part in clean)
+        assert process_file(source).skipped
+        alone = process_file(parts[1])
+        assert alone.duration_s == 1.5
+        octets = parts[2].read_bytes()
+        parts[2].write_bytes(octets[:-2] + b"\1\2")
+        assert not process_file(source).skipped
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 3])
@@ -173,6 +199,52 @@ def test_a_resampled_file_has_its_length_and_its_tone(tmp_path: Path) -> None:
     assert np.argmax(spectrum) == 1000 * 128_000 // 16_000
     expected = 8000 * np.sin(2 * math.pi * 1000 * np.arange(160_000) / 16_000)
     assert np.abs(data[2000:-2000] - expected[2000:-2000]).max() < 80
+
+
+def test_it_is_resampled_as_a_live_call_is(tmp_path: Path) -> None:
+    pytest.importorskip("soxr")
+    pcm = noisy(33.3, 2)  # more than one piece
+    path = write(tmp_path / "in.wav", pcm.tobytes(), n_channels=2)
+    done = process_file(path, config=ProcessConfig(gate=None, sample_rate=48_000))
+    found = np.frombuffer(read_wav(done.outputs[0]).data, np.int16).reshape(-1, 2)
+    for channel in (0, 1):
+        resampler = Resampler(8000, 48_000)
+        samples = np.ascontiguousarray(pcm[:, channel])
+        live = b"".join(resampler.process(samples[at : at + 160].tobytes()) for at in range(0, len(samples), 160))
+        assert found[:, channel].tobytes() == live + resampler.flush()
+    with pytest.raises(ConfigError, match="in_rate is 12000 Hz, not one of"):
+        process_file(write(tmp_path / "odd.wav", bytes(24_000), 12_000), config=ProcessConfig(sample_rate=16_000))
+    assert sorted(path.name for path in tmp_path.glob("odd*")) == ["odd.wav"]
+
+
+@pytest.mark.parametrize("encoding", ["L16", "PCMA"])
+def test_any_number_of_threads_gives_the_same(encoding: str, tmp_path: Path) -> None:
+    pcm = noisy(40.5, 3).tobytes()
+    path = write(tmp_path / "in.wav", pcm if encoding == "L16" else alaw_encode(pcm), 8000, 3, encoding)
+    config = ProcessConfig(compressor=CompressorConfig())
+    alone = process_file(path, tmp_path / "alone.json", config)
+    seconds: list[float] = []
+    shared = process_file(path, tmp_path / "shared.json", config, threads=3, on_progress=seconds.append)
+    assert sum(seconds) == pytest.approx(40.5)
+    assert shared.outputs[0].read_bytes() == alone.outputs[0].read_bytes()
+    told = [json.loads(one.report.read_text()) for one in (alone, shared)]
+    assert told[0]["channels"] == told[1]["channels"]
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(FormatError, match="octets of audio"):
+        process_file(path, tmp_path / "cut.json", config, threads=3)
+    assert not list(tmp_path.glob("cut*"))
+
+
+def test_who_stops_waiting_stops_the_work(tmp_path: Path) -> None:
+    sources = [write(tmp_path / f"{i}.wav", noisy(2.0).tobytes()) for i in range(4)]
+    outcomes = process_many(sources, jobs=1)
+    first = next(outcomes)
+    outcomes.close()
+    assert first.result is not None
+    assert not list(tmp_path.glob("*.part"))
+    done = {path.name.split(".")[0] for path in tmp_path.glob("*.processed.wav")}
+    assert first.source.stem in done
+    assert done == {path.name.split(".")[0] for path in tmp_path.glob("*.processed.json")}
 
 
 def test_side_by_side_is_as_one_after_the_other(tmp_path: Path) -> None:

@@ -145,12 +145,27 @@ def test_one_channel_far_ahead_takes_bounded_memory(tmp_path: Path) -> None:
 def test_a_jump_costs_no_memory(tmp_path: Path) -> None:
     config = RecordConfig(layout="interleaved")
     with CallFolder(tmp_path, STEREO, conversation_id="c", clean=False, config=config) as folder:
-        assert folder.frame(frame(0, 20 * 3600 * 8000, 5), 0.0)
-        assert folder.frame(frame(1, 20 * 3600 * 8000, 6), 0.0)
+        assert folder.frame(frame(0, 3 * 3600 * 8000, 5), 0.0)
+        assert folder.frame(frame(1, 3 * 3600 * 8000, 6), 0.0)
     path = tmp_path / "raw.wav"
-    assert path.stat().st_size > 4 * 20 * 3600 * 8000
+    assert path.stat().st_size > 4 * 3 * 3600 * 8000
     assert path.stat().st_blocks * 512 < 10_000_000
     path.unlink()
+
+
+def test_files_are_rotated_by_size_or_length_whichever_comes_first(tmp_path: Path) -> None:
+    for layout, rotate_s, n_samples in (("apart", None, 50_000), ("interleaved", None, 25_000), ("apart", 2.0, 16_000)):
+        config = RecordConfig(layout=layout, rotate_octets=100_001, rotate_s=rotate_s)
+        folder = CallFolder(tmp_path / f"{layout}-{rotate_s}", STEREO, conversation_id="c", clean=False, config=config)
+        for index in range(350):
+            for channel in (0, 1):
+                folder.frame(frame(channel, index * 160, index), index * 0.02)
+        folder.close()
+        found = verify_call(folder.path)
+        assert found.ok, found.problems
+        tracks = [about for about in folder.timeline.tracks.values() if about["channels"][0] == STEREO.channels[0]]
+        assert [about["position"] for about in tracks] == list(range(0, 56_000, n_samples))
+        assert sum(about["n_samples"] for about in tracks) == 56_000
 
 
 def test_settings_out_of_range_are_named() -> None:
@@ -160,6 +175,7 @@ def test_settings_out_of_range_are_named() -> None:
         ({"flush_s": 1.5}, r"flush_s is 1\.5 s"),
         ({"sync_s": -1.0}, r"sync_s is -1\.0 s"),
         ({"rotate_s": 0.5}, r"rotate_s is 0\.5 s"),
+        ({"rotate_octets": 99_999}, "rotate_octets is 99999, not in"),
     ):
         with pytest.raises(ConfigError, match=message):
             RecordConfig(**settings_)

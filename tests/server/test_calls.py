@@ -15,7 +15,7 @@ import pytest
 from gcmedia import AudioHookConfig, GateConfig, HookCall, ServerConfig, ulaw_decode
 from gcmedia.dialects.audiohook import events
 from gcmedia.dialects.audiohook.entities import BotTurn, Transcript
-from gcmedia.record import read_wav
+from gcmedia.record import RecordConfig, read_wav, verify_call
 
 from .dialer import PROBE, Dialer, dial, offer, server_of, settled
 
@@ -66,6 +66,22 @@ async def test_a_call_is_handed_on_and_recorded_to_the_sample(transport: str, tm
     assert manifest["identity"]["balanced"]
     assert manifest["identity"]["played"] == 8
     assert manifest["holes"] == []
+
+
+async def test_a_call_is_recorded_in_the_way_that_is_asked_for(transport: str, tmp_path: Path) -> None:
+    recording = RecordConfig(layout="interleaved", encoding="received", rotate_s=1.0)
+    async with server_of(record_to=tmp_path, recording=recording, transport=transport) as server:
+        async with dial(server, offer("30b0e395-84d3-4570-ac13-9a62d8f514c0")) as dialer:
+            await dialer.audio(12)
+            await dialer.hang_up()
+        await settled(lambda: not server.sessions)
+    folder = tmp_path / "30b0e395-84d3-4570-ac13-9a62d8f514c0"
+    truth = timeline_of(dialer, dialer.machine.position)
+    assert verify_call(folder).ok
+    parts = [read_wav(folder / f"{name}.wav") for name in ("raw", "raw.2", "raw.3")]
+    assert {(part.encoding, part.n_channels) for part in parts} == {("PCMU", 2)}
+    pcm = np.frombuffer(ulaw_decode(b"".join(part.data for part in parts)), np.int16)
+    assert np.array_equal(pcm.reshape(-1, 2).T, truth)
 
 
 @pytest.mark.parametrize("fill_s", [0.0, 10.0])

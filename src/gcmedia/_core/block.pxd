@@ -1,8 +1,8 @@
 """Whole frames of all channels, side by side."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t
 
-from gcmedia._core.processor cimport Processor
+from gcmedia._core.processor cimport MAX_CHANNELS, Processor
 
 
 cdef struct FrameNote:          # of one frame of one channel
@@ -23,12 +23,19 @@ cdef class Block:
     cdef bytes notes                        # of FrameNote, a frame's channels side by side
     cdef list raw_octets                    # bytes of int16, one a channel
     cdef list pcm_octets                    # the same list when nothing cleans
+    cdef FrameNote *notes_at                # into all these, for use without the GIL
+    cdef (int16_t *)[MAX_CHANNELS] raw_at
+    cdef (int16_t *)[MAX_CHANNELS] pcm_at
 
     cdef int _check(self, int channel) except -1
-    cdef FrameNote *_note(self, int frame, int channel) noexcept
+    cdef FrameNote *_note(self, int frame, int channel) noexcept nogil
     cdef list _runs(self, int channel, bint of_silence)
 
 
 # The processor has no frame of which some channels have been taken already.
 cdef Block new_block(Processor processor, int64_t n_frames, int64_t n_samples)
-cdef int move_frame(Processor processor, Block block) except -1
+cdef void move_frame(Processor processor, Block block) noexcept nogil
+# A frame is there: move it, then feed from the octets and move, as far as these go and the block has room.
+# Samples taken; -1 when memory is out.
+cdef Py_ssize_t run_through(Processor processor, Block block, int64_t n_frames, const uint8_t *octets,
+                            Py_ssize_t n_samples) noexcept nogil

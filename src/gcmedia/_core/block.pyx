@@ -28,8 +28,8 @@ cdef class Block:
         Frames, counted over all channels, that are silent, and that hold samples that were not received.
     """
 
-    cdef inline FrameNote *_note(self, int frame, int channel) noexcept:
-        return <FrameNote *>PyBytes_AS_STRING(self.notes) + frame * self.n_channels + channel
+    cdef inline FrameNote *_note(self, int frame, int channel) noexcept nogil:
+        return self.notes_at + frame * self.n_channels + channel
 
     cdef int _check(self, int channel) except -1:
         if not 0 <= channel < self.n_channels:
@@ -155,6 +155,7 @@ cdef class Block:
         block.notes = PyBytes_FromStringAndSize(
             PyBytes_AS_STRING(self.notes), self.n_frames * self.n_channels * <Py_ssize_t>sizeof(FrameNote)
         )
+        block.notes_at = <FrameNote *>PyBytes_AS_STRING(block.notes)
         other = bytes(pcm)
         block.raw_octets = [other + (<bytes>octets)[size:] for octets in self.raw_octets]
         block.pcm_octets = block.raw_octets
@@ -181,6 +182,7 @@ cdef class Block:
 cdef Block new_block(Processor processor, int64_t n_frames, int64_t n_samples):
     """Room for so many frames from where the processor stands."""
     cdef Block block = Block.__new__(Block)
+    cdef int i
     block.position = processor.n_out
     block.n_samples = <int>n_samples
     block.n_channels = processor.n_channels
@@ -195,40 +197,60 @@ cdef Block new_block(Processor processor, int64_t n_frames, int64_t n_samples):
         block.pcm_octets = [
             PyBytes_FromStringAndSize(NULL, n_samples * sizeof(int16_t)) for _ in range(processor.n_channels)
         ]
+    block.notes_at = <FrameNote *>PyBytes_AS_STRING(block.notes)
+    for i in range(processor.n_channels):
+        block.raw_at[i] = <int16_t *>PyBytes_AS_STRING(<bytes>block.raw_octets[i])
+        block.pcm_at[i] = <int16_t *>PyBytes_AS_STRING(<bytes>block.pcm_octets[i])
     return block
 
 
-cdef int move_frame(Processor processor, Block block) except -1:
+cdef void move_frame(Processor processor, Block block) noexcept nogil:
     """Move the frame that the processor has, of all channels, behind those of the block, which has room for it."""
-    cdef Channel channel
     cdef FrameNote *note
     cdef Py_ssize_t n = processor.next_length(), j
-    cdef Py_ssize_t at = (processor.n_out - block.position) * sizeof(int16_t)
+    cdef Py_ssize_t at = processor.n_out - block.position
     cdef const int16_t *raw
     cdef const uint8_t *made_up
     cdef int i
     for i in range(processor.n_channels):
-        channel = <Channel>processor.channel_at[i]
         note = block._note(block.n_frames, i)
-        raw = channel.raw + channel.raw_start
-        made_up = channel.made_up + channel.raw_start
-        memcpy(PyBytes_AS_STRING(<bytes>block.raw_octets[i]) + at, raw, n * sizeof(int16_t))
-        if channel.clean != NULL:
+        raw = (<Channel>processor.channel_at[i]).raw + (<Channel>processor.channel_at[i]).raw_start
+        made_up = (<Channel>processor.channel_at[i]).made_up + (<Channel>processor.channel_at[i]).raw_start
+        memcpy(block.raw_at[i] + at, raw, n * sizeof(int16_t))
+        if (<Channel>processor.channel_at[i]).clean != NULL:
             memcpy(
-                PyBytes_AS_STRING(<bytes>block.pcm_octets[i]) + at, channel.clean + channel.clean_start,
+                block.pcm_at[i] + at,
+                (<Channel>processor.channel_at[i]).clean + (<Channel>processor.channel_at[i]).clean_start,
                 n * sizeof(int16_t),
             )
-        note.silent = channel.silence.push_frame(raw, n)
-        note.squares = channel.silence.last_squares
+        note.silent = (<Channel>processor.channel_at[i]).silence.push_frame(raw, n)
+        note.squares = (<Channel>processor.channel_at[i]).silence.last_squares
         note.made_up = 0
         if memchr(made_up, 1, n) != NULL:
             for j in range(n):
                 note.made_up += made_up[j]
-        if note.made_up and channel.silence.ring != NULL:
-            note_concealed(channel.silence.ring)
+        if note.made_up and (<Channel>processor.channel_at[i]).silence.ring != NULL:
+            note_concealed((<Channel>processor.channel_at[i]).silence.ring)
         block.silent_frames += note.silent
         block.concealed_frames += note.made_up > 0
-        channel._drop(n)
+        (<Channel>processor.channel_at[i])._drop(n)
     block.n_frames += 1
     processor.n_out += n
-    return 0
+
+
+cdef Py_ssize_t run_through(Processor processor, Block block, int64_t n_frames, const uint8_t *octets,
+                            Py_ssize_t n_samples) noexcept nogil:
+    """Move the frame that is there; feed a frame at a time, and move, as far as octets go and the block has room."""
+    cdef Py_ssize_t taken = 0, n
+    move_frame(processor, block)
+    while block.n_frames < n_frames:
+        if processor.has_frame():
+            move_frame(processor, block)
+            continue
+        n = min(n_samples - taken, <Py_ssize_t>processor.frame_samples)
+        if n == 0:
+            break
+        if processor.decode(octets + taken * processor.block_octets, n) < 0:
+            return -1
+        taken += n
+    return taken

@@ -2,12 +2,14 @@
 
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
+from gcmedia._core.block cimport Block
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.meter cimport Meter
 from gcmedia._core.processor cimport Processor
 
 cdef enum:
     MAX_TOLD = 64               # holes that wait for `holes`
+    LONG_FRAMES = 50            # of a payload, for which the GIL is let go: less would not pay for the change of thread
 
 cdef class StreamReceiver:
     cdef Processor processor
@@ -29,6 +31,7 @@ cdef class StreamReceiver:
     # -1: memory is out
     cdef int _feed(self) except -2
     cdef int _fill_up(self) except -2
+    cdef int _run_through(self, Block block, int64_t n_frames) except -1
     cdef const uint8_t *_whole_frame(self) except? NULL
     cdef void _advance(self)
     cdef Frame _next_frame(self)

@@ -11,7 +11,7 @@ from cpython.bytes cimport (
 )
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
-from gcmedia._core.block cimport Block, move_frame, new_block
+from gcmedia._core.block cimport Block, new_block, run_through
 from gcmedia._core.buffer cimport borrow_octets, borrow_samples_into
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.meter cimport Meter
@@ -412,8 +412,29 @@ cdef class StreamReceiver:
             there = self._fill_up()
             if there <= 0:
                 raise MemoryError()
-            move_frame(self.processor, block)
+            self._run_through(block, n_frames)
         return block
+
+    cdef int _run_through(self, Block block, int64_t n_frames) except -1:
+        """Move frames into the block as far as the payload goes, of which the first one is there."""
+        cdef Processor processor = self.processor
+        cdef bytes payload = self.payload           # held: another thread may run meanwhile
+        cdef const uint8_t *octets = NULL
+        cdef Py_ssize_t n = 0
+        if payload is not None:
+            octets = <const uint8_t *>PyBytes_AS_STRING(payload) + self.offset
+            n = (PyBytes_GET_SIZE(payload) - self.offset) // processor.block_octets
+        if n < LONG_FRAMES * processor.frame_samples:
+            n = run_through(processor, block, n_frames, octets, n)
+        else:
+            with nogil:
+                n = run_through(processor, block, n_frames, octets, n)
+        if n < 0:
+            raise MemoryError()
+        if payload is not None:
+            self.offset += n * processor.block_octets
+            self._advance()
+        return 0
 
     def holes(self):
         """Holes since the last call, oldest first; at most 64 wait, then the oldest give way."""

@@ -3,50 +3,63 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from ..errors import AuthError, ConfigError, Forbidden, FormatError, GcmediaError, HandshakeError, TransportError
-from .audit import audit_app
-from .capture import capture_command
-from .demo import demo_command
-from .dial import dial_command
-from .load import load_command
-from .monitor import monitor_command
-from .mute import mute_command, status_command, unmute_command
-from .process import process_command
-from .recordings import convert_command, prune_command, repair_command, verify_command
-from .report import report_command
-from .serve import serve_command
-from .simulate import simulate_command
-from .token import token_app
 
-app = typer.Typer(
-    name="gcmedia",
-    help="Capture Genesys Cloud call audio: ordered, decoded, cleaned and accounted for.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("capture")(capture_command)
-app.command("demo")(demo_command)
-app.command("dial")(dial_command)
-app.command("load")(load_command)
-app.command("monitor")(monitor_command)
-app.command("mute")(mute_command)
-app.command("unmute")(unmute_command)
-app.command("status")(status_command)
-app.command("report")(report_command)
-app.command("serve")(serve_command)
-app.command("verify")(verify_command)
-app.command("repair")(repair_command)
-app.command("process")(process_command)
-app.command("convert")(convert_command)
-app.command("prune")(prune_command)
-app.command("simulate")(simulate_command)
-app.add_typer(audit_app, name="audit")
-app.add_typer(token_app, name="token")
+#: Where each command is, in the order of the help.  Only the one that is asked for is imported, so it starts at once.
+COMMANDS = {
+    "capture": ("capture", "capture_command"),
+    "demo": ("demo", "demo_command"),
+    "dial": ("dial", "dial_command"),
+    "load": ("load", "load_command"),
+    "monitor": ("monitor", "monitor_command"),
+    "mute": ("mute", "mute_command"),
+    "unmute": ("mute", "unmute_command"),
+    "status": ("mute", "status_command"),
+    "report": ("report", "report_command"),
+    "serve": ("serve", "serve_command"),
+    "verify": ("recordings", "verify_command"),
+    "repair": ("recordings", "repair_command"),
+    "process": ("process", "process_command"),
+    "convert": ("recordings", "convert_command"),
+    "prune": ("recordings", "prune_command"),
+    "simulate": ("simulate", "simulate_command"),
+    "audit": ("audit", "audit_app"),
+    "token": ("token", "token_app"),
+}
+PLAIN: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+
+
+class _Commands(TyperGroup):
+    """The commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name]
+        found = getattr(import_module(f".{module}", __package__), attribute)
+        if not isinstance(found, typer.Typer):
+            command, found = found, typer.Typer(**PLAIN)
+            found.command(cmd_name)(command)
+        return get_command(found)
+
+
+app = typer.Typer(name="gcmedia", cls=_Commands, no_args_is_help=True, **PLAIN)
+
+
+@app.callback()
+def _gcmedia() -> None:
+    """Capture Genesys Cloud call audio: ordered, decoded, cleaned and accounted for."""
+
 
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigError, 2),

@@ -15,7 +15,7 @@ from .show import console
 
 __all__ = ["audit_app"]
 
-audit_app = typer.Typer(help="Audit files.", no_args_is_help=True, rich_markup_mode=None)
+audit_app = typer.Typer(help="Audit files.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @audit_app.callback()

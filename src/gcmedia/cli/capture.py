@@ -14,8 +14,9 @@ from rich.markup import escape
 from ..capture import Capture, capture
 from ..config import CompressorConfig, GateConfig, MediaStreamsConfig, PlatformMediaConfig
 from ..errors import ConfigError
-from ..record import AuditPolicy, RecordConfig
+from ..record import AuditPolicy
 from .monitor import monitored
+from .options import AsReceived, Interleaved, Rotate, RotateSize, Sync, recording_of
 from .run import run_async, stop_on_signal
 from .show import CallProgress, console, show_files, show_stats
 from .streams import capture_many
@@ -70,12 +71,11 @@ def capture_command(
     compressor: Annotated[bool, typer.Option(help="Compressor behind the gate.")] = False,
     token_in: Annotated[str, typer.Option(help="header, or query where a server demands it.")] = "header",  # noqa: S107
     seconds: Annotated[float | None, typer.Option(help="Stop after so much audio.")] = None,
-    interleaved: Annotated[bool, typer.Option("--interleaved", help="One file with all channels.")] = False,
-    as_received: Annotated[
-        bool, typer.Option("--as-received", help="Keep PCMU and PCMA in the raw track, instead of 16-bit.")
-    ] = False,
-    sync: Annotated[float | None, typer.Option(help="Seconds between fdatasync; else when the kernel likes.")] = None,
-    rotate: Annotated[float | None, typer.Option(help="Seconds of audio after which a new file begins.")] = None,
+    interleaved: Interleaved = False,
+    as_received: AsReceived = False,
+    sync: Sync = None,
+    rotate: Rotate = None,
+    rotate_size: RotateSize = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a call that is there already.")] = False,
     purpose: Annotated[str, typer.Option(help="Why the call is recorded; stands in the audit log.")] = "",
     consent: Annotated[
@@ -97,12 +97,7 @@ def capture_command(
     With --dialect media-streams, capture all of --interactions, each into a folder of its own.  Credentials come from
     GENESYS_CLIENT_ID, GENESYS_CLIENT_SECRET and GENESYS_REGION.
     """
-    recording = RecordConfig(
-        encoding="received" if as_received else "L16",
-        layout="interleaved" if interleaved else "apart",
-        sync_s=sync,
-        rotate_s=rotate,
-    )
+    recording = recording_of(interleaved, as_received, sync, rotate, rotate_size)
     policy = AuditPolicy(consent=consent, purpose=purpose)
     if dialect not in ("platform-media", "media-streams"):
         raise ConfigError(f"dialect is {dialect!r}, not platform-media or media-streams")

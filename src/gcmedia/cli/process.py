@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from ..config import CompressorConfig, GateConfig, SilenceConfig
 from ..errors import ConfigError
-from ..process import ProcessConfig, find_recordings, process_many
+from ..process import ProcessConfig, duration_of, find_recordings, process_many
 from .show import AudioProgress, console
 
 __all__ = ["process_command"]
@@ -30,7 +30,7 @@ def process_command(
     ] = SilenceConfig().threshold,
     rate: Annotated[int | None, typer.Option(help="Resample to so many Hz.")] = None,
     split: Annotated[bool, typer.Option("--split", help="A file for each channel.")] = False,
-    jobs: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Threads; by default one a core.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Do again what was done.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a recording on standard output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -54,7 +54,7 @@ def process_command(
     begin = time.perf_counter()
     done = skipped = failed = 0
     audio_s = 0.0
-    with AudioProgress(sources, quiet=quiet) as progress:
+    with AudioProgress(sum(map(duration_of, sources)), quiet=quiet) as progress:
         for outcome in process_many(sources, config, out=out, jobs=jobs, force=force, on_progress=progress.advance):
             result = outcome.result
             if result is None:

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from ..errors import ConfigError, GcmediaError
 from ..process import find_recordings
-from ..record import FolderCheck, call_folders, prune_room, repair_room, repair_wav, verify_call
+from ..record import FolderCheck, call_folders, prune_room, repair_room, repair_wav, verify_call, wav_info
 from ..record.convert import CODECS, Converted, convert_file, replace_in_manifest
 from .show import AudioProgress, console
 from .units import age_s, octets
@@ -47,7 +47,10 @@ def repair_command(
     _there(paths)
     failed = False
     for path in paths:
-        for repair in repair_room(path) if path.is_dir() else [repair_wav(path)]:
+        repairs = repair_room(path) if path.is_dir() else [repair_wav(path)]
+        if not repairs and not quiet:
+            console.print(f"no recordings in {escape(str(path))}", soft_wrap=True)
+        for repair in repairs:
             failed |= repair.outcome == "failed"
             text = f"{repair.outcome:<9} {escape(repair.path)}"
             if repair.gained_samples:
@@ -127,6 +130,8 @@ def prune_command(
         max_octets=octets(max_size) if max_size else None,
         dry_run=dry_run,
     )
+    if not found and not quiet:
+        console.print(f"no calls in {escape(str(room))}", soft_wrap=True)
     for one in found:
         would = "would be " if dry_run and one.outcome == "removed" else ""
         text = (
@@ -137,6 +142,14 @@ def prune_command(
         _tell(one.as_dict() | {"dry_run": dry_run}, text, as_json, quiet)
     if any(one.outcome == "failed" for one in found):
         raise typer.Exit(1)
+
+
+def _duration_s(path: Path) -> float:
+    try:
+        info = wav_info(path)
+    except (GcmediaError, OSError):
+        return 0.0
+    return info.n_samples / info.sample_rate
 
 
 def convert_command(
@@ -160,7 +173,7 @@ def convert_command(
     sources = find_recordings(paths, raw_only=False)
     done: dict[Path, list[Converted]] = {}
     failed = False
-    with AudioProgress(sources, quiet=quiet) as progress:
+    with AudioProgress(sum(map(_duration_s, sources)), quiet=quiet) as progress:
         for source in sources:
             try:
                 one = convert_file(source, to, overwrite=overwrite, on_progress=progress.advance)

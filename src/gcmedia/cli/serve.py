@@ -14,10 +14,11 @@ import typer
 from ..config import CompressorConfig, GateConfig
 from ..dialects.audiohook import AudioHookConfig, SignatureConfig
 from ..errors import ConfigError
-from ..record import AuditPolicy, RecordConfig
+from ..record import AuditPolicy
 from ..server import AudioHookServer, ServerConfig, serve
 from ..transport.accept.sockets import parse_address
 from .monitor import monitored
+from .options import AsReceived, Interleaved, Rotate, RotateSize, Sync, recording_of
 
 __all__ = ["serve_command"]
 
@@ -73,12 +74,11 @@ def serve_command(
     language: Annotated[str, typer.Option(help="Languages told to clients that ask, comma-separated.")] = "",
     gate: Annotated[bool, typer.Option(help="Noise gate, for a cleaned track beside the raw one.")] = True,
     compressor: Annotated[bool, typer.Option(help="Compressor behind the gate.")] = False,
-    interleaved: Annotated[bool, typer.Option("--interleaved", help="One file with all channels.")] = False,
-    as_received: Annotated[
-        bool, typer.Option("--as-received", help="Keep PCMU in the raw track, instead of 16-bit.")
-    ] = False,
-    sync: Annotated[float | None, typer.Option(help="Seconds between fdatasync; else when the kernel likes.")] = None,
-    rotate: Annotated[float | None, typer.Option(help="Seconds of audio after which a new file begins.")] = None,
+    interleaved: Interleaved = False,
+    as_received: AsReceived = False,
+    sync: Sync = None,
+    rotate: Rotate = None,
+    rotate_size: RotateSize = "",
     purpose: Annotated[str, typer.Option(help="Why calls are recorded; stands in the audit log.")] = "",
     consent: Annotated[
         bool, typer.Option("--consent", help="The parties know of the recording; without it the log says so.")
@@ -119,15 +119,10 @@ def serve_command(
         workers=workers,
         status=None if status is None else parse_address(status),
         record_to=out if record else None,
+        recording=recording_of(interleaved, as_received, sync, rotate, rotate_size),
         gate=GateConfig() if gate else None,
         compressor=CompressorConfig() if compressor else None,
         audit_policy=AuditPolicy(consent=consent, purpose=purpose),
-        recording=RecordConfig(
-            encoding="received" if as_received else "L16",
-            layout="interleaved" if interleaved else "apart",
-            sync_s=sync,
-            rotate_s=rotate,
-        ),
         ssl=ssl,
         config=ServerConfig(
             max_sessions=max_sessions,

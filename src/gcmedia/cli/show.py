@@ -6,18 +6,18 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .._core.frame import Frame
-from ..capture import Capture
-from ..errors import MediaError
-from ..record import wav_info
 from ..types import Stats
+
+if TYPE_CHECKING:
+    from .._core.frame import Frame
+    from ..capture import Capture
 
 __all__ = ["AudioProgress", "CallProgress", "console", "show_files", "show_stats"]
 
@@ -103,24 +103,23 @@ class AudioProgress:
 
     Parameters
     ----------
-    sources : iterable of Path
-        The recordings; those that cannot be read count for nothing.
+    total_s : float
+        Seconds of audio in all of them.
     quiet : bool
         Show nothing.
     """
 
-    def __init__(self, sources: Iterable[Path], *, quiet: bool = False) -> None:
+    def __init__(self, total_s: float, *, quiet: bool = False) -> None:
         self._progress = Progress(
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
             console=console,
-            disable=quiet,
+            disable=quiet or not console.is_terminal,
             transient=True,
         )
-        total = sum(_duration_s(path) for path in sources)
-        self._task = self._progress.add_task("audio", total=total, speed="")
+        self._task = self._progress.add_task("audio", total=total_s, speed="")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -136,14 +135,6 @@ class AudioProgress:
         task = self._progress.tasks[0]
         speed = (task.completed + seconds) / task.elapsed if task.elapsed else 0.0
         self._progress.update(self._task, advance=seconds, speed=f"{speed:.0f} times real time")
-
-
-def _duration_s(path: Path) -> float:
-    try:
-        info = wav_info(path)
-    except (MediaError, OSError):
-        return 0.0
-    return info.n_samples / info.sample_rate
 
 
 def show_stats(title: str, stats: Stats, sample_rate: int, rows: Iterable[tuple[str, str]] = ()) -> None:

@@ -18,7 +18,7 @@ from .show import console
 
 __all__ = ["token_app"]
 
-token_app = typer.Typer(help="Access tokens.", no_args_is_help=True, rich_markup_mode=None)
+token_app = typer.Typer(help="Access tokens.", no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
 @token_app.callback()

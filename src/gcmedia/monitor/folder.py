@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,9 +14,10 @@ from typing import Any, Self
 import msgspec
 
 from .._core.counters import COUNTERS
-from .._core.g711 import ulaw_decode
+from .._core.g711 import alaw_decode, ulaw_decode
 from .._core.jitter import JitterBuffer
 from .._core.meter import Meter
+from .._core.pcm import extract_channel
 from .._core.silence import SilenceDetector
 from ..errors import ConfigError, MediaError
 from ..live import LiveCall, LiveCalls
@@ -29,9 +32,17 @@ SCAN_S = 2.0
 STALE_S = 30.0  # a call that nothing is written of for so long was cut off
 MAX_CALLS = 2000
 MAX_PIECE = 1 << 22  # octets of a file read at a time
+#: Octets of a sample, and how it becomes int16.
+DECODERS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
+    "L16": (2, bytes),
+    "PCMU": (1, ulaw_decode),
+    "PCMA": (1, alaw_decode),
+}
 #: Our counters, and what the QA record calls them.
 QA_NAMES = {
     "packets_received": "packetsReceived",
+    "packets_played": "packetsPlayed",
+    "packets_buffered": "packetsBuffered",
     "packets_lost": "packetsLost",
     "packets_late": "packetsLate",
     "packets_duplicate": "packetsDuplicate",
@@ -71,37 +82,65 @@ class _Lines:
 
 
 class _Track:
-    """The audio of one channel, as it is written."""
+    """The audio of one raw track, as it is written: one channel or all of them, in one file after the other."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._info: Any = None
-        self._at = 0  # octets of audio read
+    def __init__(self, folder: Path, name: str, channels: list[int]) -> None:
+        self._folder = folder
+        self._stem = name.removesuffix(".wav")
+        self._channels = channels  # their places in the call
+        self._part = 1
+        self._at = 0  # octets of audio read of this part
         self._rest = b""
-        self._silence = SilenceDetector()
+        self._silence = [SilenceDetector() for _ in channels]
 
-    def feed(self, meter: Meter, channel: int) -> bool:
+    def feed(self, meter: Meter) -> bool:
         """Hand the new frames to the meter; False when there are none."""
+        fed = False
         try:
-            if self._info is None:
-                self._info = wav_info(self._path)
-                if self._info.n_channels != 1 or self._info.encoding not in ("L16", "PCMU"):
-                    return False
-            with open(self._path, "rb") as file:
-                file.seek(self._info.data_offset + self._at)
-                octets = file.read(MAX_PIECE)
-        except (OSError, MediaError):
+            while True:
+                fed |= self._feed(meter)
+                if not self._go_on():
+                    return fed
+        except (OSError, MediaError):  # it is just being renamed, or something else lies there
+            return fed
+
+    def _name(self, part: int) -> str:
+        return f"{self._stem}.wav" if part == 1 else f"{self._stem}.{part}.wav"
+
+    def _go_on(self) -> bool:
+        """Turn to the next file, once this one has its name, and all of it has been read."""
+        closed = self._folder / self._name(self._part)
+        if not (closed.exists() and self._at >= wav_info(closed).n_octets):
             return False
+        following = self._name(self._part + 1)
+        if not any((self._folder / name).exists() for name in (f"{following}.part", following)):
+            return False
+        self._part += 1
+        self._at = 0
+        return True
+
+    def _feed(self, meter: Meter) -> bool:
+        name = self._name(self._part)
+        path = self._folder / f"{name}.part"
+        if not path.exists():
+            path = self._folder / name
+        info = wav_info(path)
+        if info.n_channels != len(self._channels) or info.encoding not in DECODERS:
+            return False
+        with open(path, "rb") as file:
+            file.seek(info.data_offset + self._at)
+            octets = file.read(min(MAX_PIECE, info.n_octets - self._at))  # as far as the header tells
         self._at += len(octets)
         octets = self._rest + octets
-        coded = self._info.encoding == "PCMU"
-        size = meter.frame_samples * (1 if coded else 2)
+        width, decode = DECODERS[info.encoding]
+        size = meter.frame_samples * info.n_channels * width
         whole = len(octets) // size * size
         self._rest = octets[whole:]
         for at in range(0, whole, size):
-            frame = octets[at : at + size]
-            pcm = bytes(ulaw_decode(frame)) if coded else frame
-            meter.note(channel, pcm, silent=self._silence.push(pcm))
+            pcm = decode(octets[at : at + size])
+            for index, channel in enumerate(self._channels):
+                one = pcm if info.n_channels == 1 else extract_channel(pcm, info.n_channels, index)
+                meter.note(channel, one, silent=self._silence[index].push(one))
         return whole > 0
 
 
@@ -129,7 +168,7 @@ class _Folder:
         if live is None:
             return time.monotonic() - self._heard_at < STALE_S
         assert live.meter is not None
-        grown = [track.feed(live.meter, channel) for channel, track in enumerate(self._tracks)]
+        grown = [track.feed(live.meter) for track in self._tracks]
         for point in self._series.read():
             self._point = point
         for record in self._metrics.read():
@@ -150,6 +189,12 @@ class _Folder:
             if live is None:
                 if "call" in line:
                     self._begin(line["call"])
+            elif "tracks" in line:
+                self._tracks = [
+                    _Track(self._path, name, [live.channels.index(channel) for channel in about["channels"]])
+                    for name, about in line["tracks"].items()
+                    if about["kind"] == "raw" and "/" not in name
+                ]
             elif "hole" in line:
                 live.holes.append(msgspec.convert(line["hole"], Hole))
             elif "event" in line:
@@ -161,7 +206,6 @@ class _Folder:
 
     def _begin(self, about: dict[str, Any]) -> None:
         channels, rate = [str(name) for name in about["channels"]], int(about["sample_rate"])
-        self._tracks = [_Track(self._path / f"raw-{_file_name(name)}.wav.part") for name in channels]
         self.live = self._calls.announce(
             str(about.get("conversation_id", self._path.name)),
             receiver=JitterBuffer(),
@@ -195,10 +239,6 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def _file_name(channel: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in channel)[:32] or "_"
-
-
 class FolderWatch:
     """Announces every call that is being recorded below a folder.
 
@@ -210,6 +250,8 @@ class FolderWatch:
         That of all calls, or of one.
     calls : LiveCalls
         Where they are announced.
+    poll_s, scan_s : float
+        Seconds between two looks at the calls that are open, and for new ones.
 
     Raises
     ------
@@ -217,8 +259,11 @@ class FolderWatch:
         If it is no folder.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], calls: LiveCalls) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], calls: LiveCalls, *, poll_s: float = POLL_S, scan_s: float = SCAN_S
+    ) -> None:
         self._folder = Path(folder)
+        self._poll_s, self._scan_s = poll_s, scan_s
         if not self._folder.is_dir():
             raise ConfigError(f"{self._folder} is no folder")
         self._calls = calls
@@ -239,16 +284,16 @@ class FolderWatch:
         self._thread.join(5.0)
 
     def _run(self) -> None:
-        scanned = -SCAN_S
+        scanned = -math.inf
         while not self._stop.is_set():
-            if time.monotonic() - scanned >= SCAN_S:
+            if time.monotonic() - scanned >= self._scan_s:
                 scanned = time.monotonic()
                 self._scan()
             for path, folder in list(self._open.items()):
                 if not folder.poll():
                     del self._open[path]
                     self._over.add(path)
-            self._stop.wait(POLL_S)
+            self._stop.wait(self._poll_s)
 
     def _scan(self) -> None:
         """Find calls that have begun, and forget those that somebody has removed."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
 
 from ..errors import ConfigError, GcmediaError
 from ..record.repair import MANIFEST_NAME
-from .file import SUFFIX, Processed, process_file, target_of
+from .file import SUFFIX, Processed, is_later_part, process_file, target_of
 from .settings import ProcessConfig
 
 __all__ = ["Outcome", "find_recordings", "process_many"]
@@ -35,8 +33,8 @@ class Outcome:
 def find_recordings(paths: Iterable[str | os.PathLike[str]], *, raw_only: bool = True) -> list[Path]:
     """The recordings that are meant: files themselves, tracks of call folders, all WAV files of other folders.
 
-    Of call folders only the raw tracks count, with ``raw_only``.  What was made by processing, and tracks that are
-    still being written, are left out.
+    Of call folders only the raw tracks count, with ``raw_only``, each once however many files it goes on in.  What was
+    made by processing, and tracks that are still being written, are left out.
 
     Raises
     ------
@@ -59,7 +57,7 @@ def _below(folder: Path, raw_only: bool) -> Iterator[Path]:
         folders.sort()
         wavs = sorted(name for name in names if name.lower().endswith(".wav") and SUFFIX not in name)
         if raw_only and MANIFEST_NAME in names:
-            wavs = [name for name in wavs if name.startswith("raw")]
+            wavs = [name for name in wavs if name.startswith("raw") and not is_later_part(Path(at, name))]
         yield from (Path(at, name) for name in wavs)
 
 
@@ -71,11 +69,11 @@ def process_many(
     jobs: int | None = None,
     force: bool = False,
     on_progress: Callable[[float], object] | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Process recordings side by side, each by `process_file`, and tell of each as it is done.
 
-    A file that cannot be processed does not hold up the others; nor does a worker process that dies, but what it was
-    at, and what waited for it, is told as failed: what is done is done, and skipped the next time.
+    A file that cannot be processed does not hold up the others.  When the iterator is closed, what is being worked on
+    is given up and leaves nothing; what is done is done, and skipped the next time.
 
     Parameters
     ----------
@@ -86,7 +84,8 @@ def process_many(
     out : path, optional
         Folder for the results, in folders like those of the sources below their common one; else beside each source.
     jobs : int, optional
-        Processes; as many as the machine has cores by default, and no more than there are files.
+        Threads, as many as the machine has cores by default; the core lets them run side by side.  Where there are
+        fewer files than threads, these share the channels of a file.
     force : bool
         Do again what was done.
     on_progress : callable, optional
@@ -104,11 +103,36 @@ def process_many(
         raise ConfigError(f"jobs is {jobs}, not in [1, {MAX_JOBS}]")
     targets = _targets(files, None if out is None else Path(out))
     work = sorted(zip(files, targets, strict=True), key=lambda pair: -_size(pair[0]))  # the long ones first
-    if min(jobs, len(work)) <= 1:
-        for source, target in work:
-            yield _one(source, target, config, force, on_progress)
-        return
-    yield from _side_by_side(work, config, min(jobs, len(work)), force, on_progress)
+    queue: SimpleQueue[float] = SimpleQueue()
+    stop = threading.Event()
+
+    def progress(seconds: float) -> None:
+        if stop.is_set():
+            raise _StopError
+        queue.put(seconds)
+
+    def one(source: Path, target: Path) -> Outcome:
+        try:
+            threads = max(1, jobs // len(work))
+            result = process_file(source, target, config, force=force, threads=threads, on_progress=progress)
+        except (GcmediaError, OSError) as error:
+            return Outcome(source, None, str(error))
+        return Outcome(source, result)
+
+    pool = ThreadPoolExecutor(min(jobs, max(1, len(work))), "gcmedia-process")
+    try:
+        pending = {pool.submit(one, source, target) for source, target in work}
+        while pending:
+            done, pending = wait(pending, POLL_S, "FIRST_COMPLETED")
+            _drain(queue, on_progress)
+            yield from (future.result() for future in done)
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _StopError(Exception):
+    """Nobody waits for the result any more."""
 
 
 def _targets(files: list[Path], out: Path | None) -> list[Path]:
@@ -133,58 +157,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _one(
-    source: Path, target: Path, config: ProcessConfig, force: bool, on_progress: Callable[[float], object] | None
-) -> Outcome:
-    try:
-        return Outcome(source, process_file(source, target, config, force=force, on_progress=on_progress))
-    except (GcmediaError, OSError) as error:
-        return Outcome(source, None, str(error))
-
-
-_progress: Any = None  # of this worker process
-
-
-def _begin(queue: Any) -> None:
-    global _progress
-    _progress = queue
-
-
-def _in_worker(source: Path, target: Path, config: ProcessConfig, force: bool) -> Outcome:
-    return _one(source, target, config, force, _progress.put)
-
-
-def _side_by_side(
-    work: list[tuple[Path, Path]],
-    config: ProcessConfig,
-    jobs: int,
-    force: bool,
-    on_progress: Callable[[float], object] | None,
-) -> Iterator[Outcome]:
-    context = multiprocessing.get_context("forkserver")  # no worker inherits threads, locks or descriptors
-    queue = context.Queue()
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=partial(_begin, queue))
-    try:
-        futures: dict[Future[Outcome], Path] = {
-            pool.submit(_in_worker, source, target, config, force): source for source, target in work
-        }
-        pending = set(futures)
-        while pending:
-            done, pending = wait(pending, POLL_S, "FIRST_COMPLETED")
-            _drain(queue, on_progress)
-            for future in done:
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    yield Outcome(futures[future], None, "a worker process died before it was done")
-        _drain(queue, on_progress)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        queue.close()
-
-
-def _drain(queue: Any, on_progress: Callable[[float], object] | None) -> None:
-    while not queue.empty():
-        seconds = queue.get()
-        if on_progress is not None:
-            on_progress(seconds)
+def _drain(queue: SimpleQueue[float], on_progress: Callable[[float], object] | None) -> None:
+    seconds = sum(queue.get() for _ in range(queue.qsize()))
+    if on_progress is not None and seconds:
+        on_progress(seconds)

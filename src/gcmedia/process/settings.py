@@ -27,7 +27,8 @@ class ProcessConfig:
     silence : SilenceConfig
         When a frame counts as silent.
     sample_rate : int or None
-        Hz to resample to, behind all else; needs the extra ``dsp``.  None keeps that of the file.
+        Hz to resample to, behind all else, as `gcmedia.Resampler` does it (extra ``dsp``); None keeps that of the
+        file.
     split : bool
         Whether the channels of a file go to files of their own.
     """
@@ -39,8 +40,11 @@ class ProcessConfig:
     split: bool = False
 
     def __post_init__(self) -> None:
-        if self.sample_rate is not None and not 1000 <= self.sample_rate <= 192_000:
-            raise ConfigError(f"sample_rate is {self.sample_rate} Hz, not in [1000, 192000]")
+        if self.sample_rate is not None:
+            from ..resample import RATES  # which takes numpy
+
+            if self.sample_rate not in RATES:
+                raise ConfigError(f"sample_rate is {self.sample_rate} Hz, not one of {', '.join(map(str, RATES))}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

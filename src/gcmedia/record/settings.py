@@ -28,6 +28,8 @@ class RecordConfig:
         Seconds between ``fdatasync``: what a machine that dies may lose; None leaves it to the kernel till the end.
     rotate_s : float or None
         Seconds of audio after which a track goes on in another file, ``raw-NAME.2.wav`` and so on; None for never.
+    rotate_octets : int or None
+        Octets of audio after which it does so; None for never.
     """
 
     encoding: str = "L16"
@@ -36,6 +38,7 @@ class RecordConfig:
     flush_s: float = 0.95
     sync_s: float | None = None
     rotate_s: float | None = None
+    rotate_octets: int | None = None
 
     def __post_init__(self) -> None:
         if self.encoding not in ("L16", "received"):
@@ -48,3 +51,5 @@ class RecordConfig:
             raise ConfigError(f"sync_s is {self.sync_s} s, not in [0, 86400]")
         if self.rotate_s is not None and not 1.0 <= self.rotate_s <= 10_000_000.0:
             raise ConfigError(f"rotate_s is {self.rotate_s} s, not in [1, 10000000]")
+        if self.rotate_octets is not None and not 100_000 <= self.rotate_octets <= 1 << 50:
+            raise ConfigError(f"rotate_octets is {self.rotate_octets}, not in [100000, {1 << 50}]")

@@ -74,7 +74,9 @@ class Track:
         self._silence = bytes((CODINGS[encoding].silence,)) * CODINGS[encoding].width
         self._width = CODINGS[encoding].width
         self._config = config
-        self._limit = None if config.rotate_s is None else int(config.rotate_s * sample_rate)
+        limits = [] if config.rotate_s is None else [int(config.rotate_s * sample_rate)]
+        limits += [] if config.rotate_octets is None else [config.rotate_octets // (self._width * len(channels))]
+        self._limit = min(limits, default=None)  # samples of a file
         self._ahead = AHEAD_S * sample_rate
         self._waiting = [bytearray() for _ in channels]  # of several channels: what the others have not reached
         self._parts: list[_Part] = []

@@ -31,6 +31,8 @@ def render_report(call_dir: str | os.PathLike[str]) -> tuple[Path, Path]:
 
     Raises
     ------
+    ConfigError
+        If its audio is FLAC, and the extra ``files`` is not installed.
     FormatError
         If the folder holds no call, or one of its files is damaged; the message names it.
     OSError

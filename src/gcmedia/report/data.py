@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.g711 import alaw_decode, ulaw_decode
-from ..errors import FormatError, MediaError
+from ..errors import ConfigError, FormatError, MediaError
 from ..record import Timeline, read_journal, verify_audit, wav_info
 from ..record.journal import JOURNAL_NAME
 from ..record.lines import read_lines
@@ -27,6 +27,7 @@ T = TypeVar("T")
 #: Events that begin and end a span of the timeline.
 OPENS = {"masked": "masked", "mask": "masked", "muted": "muted", "mute": "muted"}
 CLOSES = {"unmasked": "masked", "unmask": "masked", "unmuted": "muted", "unmute": "muted"}
+FLAC_BLOCK = 1 << 20  # samples decoded at a time
 SILENCE_DBOV = -90.0  # drawn for anything quieter
 Samples = NDArray[np.int16]
 Floats = NDArray[np.float64]
@@ -103,6 +104,8 @@ def load_call(path: Path) -> Call:
         timeline = _from_audio_alone(path)
         transcripts = TranscriptLog(timeline.sample_rate)
         transcripts = _or_told(problems, transcripts, _transcripts, path, timeline)
+    if not timeline.identity:  # cut off, or still running
+        _or_told(problems, None, _last_counters, path / "metrics.jsonl", timeline)
     tracks = _as_they_are_called(path, timeline.tracks) or _tracks_of_an_open_call(path, timeline)
     raw = [_samples(path, tracks, "raw", channel) for channel in timeline.channels]
     clean = [_samples(path, tracks, "clean", channel) for channel in timeline.channels]
@@ -197,14 +200,15 @@ def _tracks_of_an_open_call(path: Path, timeline: Timeline) -> dict[str, dict[st
 
 
 def _samples(path: Path, tracks: dict[str, dict[str, Any]], kind: str, channel: str) -> Samples | None:
-    """The samples of a channel; of a track in several files those of all of them, None where one is no WAV file."""
+    """The samples of a channel; of a track in several files those of all of them, None where one is not there."""
     found = []
     for name, track in sorted(tracks.items(), key=lambda item: item[1].get("position", 0)):
         channels = track.get("channels") or [track.get("channel")]
         if track.get("kind") == kind and channel in channels and "/" not in name:
-            if not name.endswith((".wav", ".wav.part")) or not (path / name).exists():
+            if not (path / name).exists():
                 return None
-            found.append(_of_file(path / name, channels.index(channel)))
+            of_file = _of_flac if name.endswith(".flac") else _of_file
+            found.append(of_file(path / name, channels.index(channel)))
     return found[0] if len(found) == 1 else np.concatenate(found) if found else None
 
 
@@ -219,6 +223,43 @@ def _of_file(path: Path, index: int) -> Samples:
         return np.memmap(path, "<i2", "r", info.data_offset, shape)[:, index]
     octets = np.ascontiguousarray(np.memmap(path, np.uint8, "r", info.data_offset, shape)[:, index])
     return np.frombuffer((ulaw_decode if info.encoding == "PCMU" else alaw_decode)(octets), np.int16)
+
+
+def _of_flac(path: Path, index: int) -> Samples:
+    try:
+        import soundfile
+    except (ModuleNotFoundError, OSError):  # the module, or the library that it loads
+        raise ConfigError(f"{path.name}: FLAC needs soundfile: pip install 'gcmedia[files]'") from None
+    try:
+        with soundfile.SoundFile(path) as file:
+            samples = np.empty(file.frames, np.int16)
+            at = 0
+            for block in file.blocks(FLAC_BLOCK, dtype="int16", always_2d=True):
+                samples[at : at + len(block)] = block[:, index]
+                at += len(block)
+    except (soundfile.LibsndfileError, IndexError) as error:
+        raise FormatError(f"{path}: {error}") from error
+    return samples[:at]
+
+
+def _last_counters(path: Path, timeline: Timeline) -> None:
+    """Give the timeline the counters of the last record of the call's quality, where there is one."""
+    lines = read_lines(path) if path.exists() else []
+    last = next((line for line in reversed(lines) if "packetsPlayed" in line), None)
+    if last is None:
+        return
+    names = ("received", "played", "late", "duplicate", "discarded", "refused", "buffered", "lost")
+    n = {name: _count(last.get(f"packets{name.title()}")) for name in names}
+    unique = n["received"] - n["duplicate"] - n["refused"]
+    timeline.stats = {f"packets_{name}": value for name, value in n.items()}
+    timeline.stats |= {"packets_expected": unique + n["lost"], "jitter": _number(last.get("jitterMs", 0)) / 1000}
+    parts = " + ".join(f"{name} {n[name]}" for name in names[1:-1])
+    when = clock_text(_count(last.get("positionMs")) / 1000)
+    timeline.identity = {
+        "balanced": n["received"] == sum(n[name] for name in names[1:-1]),
+        "text": f"at {when}, when last told: received {n['received']} = {parts}; "
+        f"expected {unique + n['lost']} = unique {unique} + lost {n['lost']}",
+    }
 
 
 def _series(path: Path) -> dict[str, Floats]:

@@ -16,6 +16,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MultipleLocator
+from matplotlib.transforms import Bbox
 
 from ..types import Transcript
 from .data import Call, Samples, clock_text, envelope, levels, spectrogram, started_text, thin
@@ -55,6 +56,7 @@ HATCHES = {
 }
 STEPS_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
 FEW, MOST_EVENTS = 60, 200
+LIST = "transcripts"  # what marks the axes of their list
 SPECTRUM_S = 20.0  # seconds of the before and after picture
 
 
@@ -103,7 +105,9 @@ def draw(call: Call) -> Figure:
             _bracket(ax, window[1] / call.timeline.sample_rate, (window[1] + window[2]) / call.timeline.sample_rate)
     _spectra(figure, areas["spectrum"], call, window)
     if lanes.listed:
-        lanes.draw_list(axes("list", 0.02, 0.98))
+        below = axes("list", 0.02, 0.98)
+        below.set_gid(LIST)
+        lanes.draw_list(below)
     return figure
 
 
@@ -115,9 +119,17 @@ def to_png(figure: Figure) -> bytes:
 
 
 def to_svg(figure: Figure) -> str:
-    """The page as one ``svg`` element whose colours are CSS variables named after the roles of `THEME`."""
+    """The page as one ``svg`` element whose colours are CSS variables named after the roles of `THEME`.
+
+    The list of transcripts is left out: HTML has a table of them.
+    """
     out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    box = figure.bbox_inches
+    for ax in figure.axes:
+        if ax.get_gid() == LIST:
+            ax.set_visible(False)
+            box = Bbox([[box.x0, ax.get_position().y1 * box.height], [box.x1, box.y1]])
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches=box)
     svg = out.getvalue()
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     for role, colour in THEME.items():

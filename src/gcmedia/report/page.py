@@ -49,10 +49,10 @@ th,td{text-align:left;vertical-align:top;padding:.28rem .8rem .28rem 0;border-bo
 overflow-wrap:anywhere}
 th{color:var(--quiet);font-weight:600;font-size:.87rem;white-space:nowrap}
 td.n,th.n{text-align:right;white-space:nowrap}td.w{white-space:nowrap}
-td.t{min-width:16rem;white-space:pre-line}
+td.t{min-width:min(16rem,34vw);white-space:pre-line}
 code{font-size:.86em;overflow-wrap:anywhere}
 .c0{color:var(--first)}.c1{color:var(--second)}.c2{color:var(--third)}.c3{color:var(--fourth)}
-.c0,.c1,.c2,.c3{font-weight:600}
+.c0,.c1,.c2,.c3{font-weight:600;white-space:nowrap}
 .good{color:var(--good);font-weight:600}.bad{color:var(--bad);font-weight:600}
 p{margin:.3rem 0}
 """
@@ -191,7 +191,7 @@ def _events(call: Call) -> str:
     rows = (
         (
             clock_text(_number(event.get("position")) / rate, 3),
-            escape(str(event.get("kind", ""))),
+            f'<td class="w">{escape(str(event.get("kind", "")))}</td>',
             escape(", ".join(f"{k}: {v}" for k, v in event.items() if k not in ("position", "time_s", "kind"))),
         )
         for event in events
