@@ -70,13 +70,13 @@ test-baseline: build ## run the core's tests on the plainest kernels that this p
 # Kernels against the portable ones, bit by bit, in C.  NEON needs Debian's gcc-aarch64-linux-gnu and qemu-user.
 KERNELS = src/gcmedia/_core/kernels
 COMPARE = -std=gnu11 -O3 -ffp-contract=off -Wall -Wextra -Werror -I$(KERNELS) tests/kernels/portable.c tests/kernels/compare.c
-build/kernels-native build/kernels-sanitized build/kernels-neon: $(wildcard $(KERNELS)/*.h tests/kernels/*.c)
+build/kernels-native build/kernels-sanitized build/kernels-neon: $(wildcard $(KERNELS)/*.h tests/kernels/*.[ch])
 build/kernels-native:
-	@mkdir -p build && $(CC) $(COMPARE) -o $@
+	@mkdir -p build && $(CC) $(COMPARE) -o $@ -lm
 build/kernels-sanitized:
-	@mkdir -p build && $(SANITIZE_CC) $(COMPARE) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -o $@
+	@mkdir -p build && $(SANITIZE_CC) $(COMPARE) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -o $@ -lm
 build/kernels-neon:
-	@mkdir -p build && $(NEON_CC) $(COMPARE) -static -o $@
+	@mkdir -p build && $(NEON_CC) $(COMPARE) -static -o $@ -lm
 
 check-kernels: build/kernels-native build/kernels-sanitized ## every kernel of this processor against the portable ones
 	build/kernels-native

@@ -72,6 +72,27 @@ def test_gcmedia_into_out(gate: Any) -> None:
     gate(make)
 
 
+def test_gcmedia_bank_of_16(benchmark: Any, pcm_frames: list[bytes], noise_frames: list[bytes]) -> None:
+    benchmark.extra_info["note"] = "16 calls in step, per call"
+
+    def make() -> Callable[[bytes], Any]:
+        process, out = gcmedia.SpectralGateBank(16).process, bytearray(16 * 320)
+        return lambda rows: process(rows, out)
+
+    process = make()
+    assert quieter(lambda frame: process(16 * frame)[9 * 320 : 10 * 320], noise_frames, 6.0)
+    process = make()
+    # Each call is at another place of the same speech.
+    steps = [b"".join(pcm_frames[(at + 7 * i) % len(pcm_frames)] for i in range(16)) for at in range(len(pcm_frames))]
+
+    def run() -> None:
+        for rows in steps:
+            process(rows)
+
+    benchmark.extra_info["calls"] = 16 * len(steps)
+    benchmark(run)
+
+
 def test_gcmedia_sample(gate: Any, benchmark: Any) -> None:
     benchmark.extra_info["note"] = "the tutorials' gate: each sample by itself"
     gate(lambda: gcmedia.SpectralGate(kind="sample").process, least_db=3.0)

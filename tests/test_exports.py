@@ -27,6 +27,7 @@ KEPT = {
     "SequenceValidator",
     "SilenceDetector",
     "SpectralGate",
+    "SpectralGateBank",
     "alaw_decode",
     "alaw_encode",
     "capture",

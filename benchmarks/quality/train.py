@@ -4,17 +4,19 @@
     python benchmarks/quality/train.py make 1800 --seed 5 material.npz
     python benchmarks/quality/train.py learn material.npz network.pkl --steps 2200
     python benchmarks/quality/train.py learn more.npz network.pkl --steps 1500 --start network.pkl --rate 2.5e-3 --under 0.65
+    python benchmarks/quality/train.py refine more.npz network.pkl --steps 2800 --start network.pkl --rate 3e-3
     python benchmarks/quality/train.py write network.pkl src/gcmedia/_core/kernels/network.h
 
 Speech is espeak-ng's and flite's, in other voices and sentences than those that are judged, and the prompts of Debian's
 asterisk-core-sounds-{en,es,fr,it,ru}-wav but those that are judged; all at random levels, through random lines, in noise of
-many kinds, some of it coded by the mu-law.  The model here does what kernels/spectral_isa.h does, frame by frame, with
+many kinds, some of it coded by the mu-law.  First it learns spectra, then what listeners hear (perception.py).  The model here does what kernels/spectral_isa.h does, frame by frame, with
 floats for the network's 16-bit weights.
 """  # noqa: E501
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import pickle
 import subprocess
@@ -40,6 +42,9 @@ WINDOW = np.concatenate(
 )
 FULL_SCALE = 0.25 * WINDOW.sum() ** 2
 TINY = 1e-12
+TILT = (1 + np.arange(N_BINS) * 31.25 / 600) ** -0.5
+TILT /= TILT.mean()
+TRACKER_RANGE = np.array([[0.3, 0.03, 0.02, 1.0], [0.95, 0.4, 0.8, 3.0]], np.float32)
 
 TEXTS = (
     "Please hold the line while I transfer you to the billing department, it will take a minute.",
@@ -165,6 +170,8 @@ def item(
     level = rng.uniform(-38, -15)
     clean *= 10 ** ((level - material.LEVEL_DB) / 20)
     x = rng.standard_normal(n) * 10 ** (-rng.uniform(65, 90) / 20)
+    if rng.uniform() < 0.07:
+        return clean, np.round(clean * 32768) / 32768
     if rng.uniform() > 0.07:
         loud = noise(n, rng, pool)
         ratio = rng.choice([rng.uniform(-3, 8), rng.uniform(0, 25)])
@@ -186,21 +193,22 @@ def spectra(x: np.ndarray) -> np.ndarray:
     return np.stack([np.fft.rfft(row[at] * WINDOW, axis=1).astype(np.complex64) for row in padded], 1)
 
 
-def gains(jnp: Any, scan: Any, stop: Any, p: Any, power: Any) -> Any:
+def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
     """Of all frames of some streams, as spectral_isa.h has them, before the reduction bounds them."""
     streams = power.shape[1]
     warm_power, most_power = 10**-4.5 * FULL_SCALE, 10**-2.5 * FULL_SCALE
+    kept, near, speed, bias = p["tracker"]
 
     def step(state: Any, now: Any) -> Any:
         hop, x = now
         noise, smoothed, minimum, clean, hidden = state
         warm, share = hop < 8, jnp.where(hop < 3, 1.0, 1.0 / (hop - 2.0))
-        smoother = jnp.where(warm, smoothed + share * (x - smoothed), 0.6 * smoothed + 0.4 * x)
+        smoother = jnp.where(warm, smoothed + share * (x - smoothed), kept * smoothed + (1 - kept) * x)
         minimum = jnp.where(warm, smoother, jnp.minimum(smoother, minimum * 1.045))
-        far = jnp.maximum(0.0, 1 - x / noise * 0.125)
-        tracked = jnp.minimum(jnp.maximum(noise + 0.2 * far * far * (x - noise), 1.5 * minimum), most_power)
+        far = jnp.maximum(0.0, 1 - x / noise * near)
+        tracked = jnp.minimum(jnp.maximum(noise + speed * far * far * (x - noise), bias * minimum), most_power)
         begun = noise + share * (jnp.minimum(x, warm_power) - noise)
-        noise = stop(jnp.maximum(jnp.where(warm, begun, tracked), TINY))
+        noise = jnp.maximum(jnp.where(warm, begun, tracked), TINY)
         loud = jnp.log2(x @ BAND + TINY)
         ratio = jnp.clip((loud - jnp.log2(noise @ BAND)) / 8, -0.5, 1.5)
         shape = jnp.clip((loud - loud.mean(1, keepdims=True)) / 8, -1.5, 1.5)
@@ -224,17 +232,25 @@ def gains(jnp: Any, scan: Any, stop: Any, p: Any, power: Any) -> Any:
     return scan(step, state, (jnp.arange(len(power), dtype=jnp.float32), power))[1]
 
 
-def learn(path: str, to: str, steps: int, rate: float, under: float, start: str | None, seed: int = 1) -> None:
-    """Adam, on spectra and band envelopes, compressed; on the distortion; and on what STOI looks at."""
+@dataclasses.dataclass
+class Examples:
+    """Spectra of streams in noise: their power, that of the speech, and the real part of what both have in common."""
+
+    power: np.ndarray
+    wanted: np.ndarray
+    both: np.ndarray
+
+    @classmethod
+    def of(cls, path: str) -> Examples:
+        data = np.load(path)
+        noisy, clean = spectra(data["noisy"]), spectra(data["clean"])
+        return cls(np.abs(noisy) ** 2, np.abs(clean) ** 2, np.real(np.conj(noisy) * clean))
+
+
+def by_spectrum(p: Any, x: Any, c: Any, s: Any, under: float = 0.75) -> Any:
+    """Spectra and band envelopes, compressed; the distortion; and what STOI looks at."""
     import jax
     import jax.numpy as jnp
-
-    data = np.load(path)
-    noisy, clean = spectra(data["noisy"]), spectra(data["clean"])
-    power, both = np.abs(noisy) ** 2, np.real(np.conj(noisy) * clean)
-    wanted = np.abs(clean) ** 2
-    tilt = (1 + np.arange(N_BINS) * 31.25 / 600) ** -0.5
-    tilt /= tilt.mean()
 
     def correlation(y: Any, x: Any) -> Any:
         at = jnp.arange(0, len(y) - 24, 6)[:, None] + jnp.arange(24)  # 384 ms
@@ -246,32 +262,69 @@ def learn(path: str, to: str, steps: int, rate: float, under: float, start: str 
         found = jnp.sum(y * x, 1) / jnp.sqrt(jnp.sum(y * y, 1) * jnp.sum(x * x, 1) + 1e-8)
         return jnp.sum(found * loud) / (jnp.sum(loud) + 1)
 
-    def loss(p: Any, x: Any, c: Any, s: Any) -> Any:
-        g = jnp.maximum(gains(jnp, jax.lax.scan, jax.lax.stop_gradient, p, x), 0.1)[10:]
-        x, c, s = x[10:], c[10:], s[10:]
-        level = jnp.mean(s, axis=(0, 2), keepdims=True) + 1e-9
-        x, c, s = x / level, c / level, s / level
-        ideal = jnp.maximum(0.81 * s + 0.18 * c + 0.01 * x, 0)  # speech, and noise 20 dB down
-        out = g * g * x
-        fine = (out + 1e-6) ** 0.15 - (ideal + 1e-6) ** 0.15
-        coarse = (out @ BAND + 1e-4) ** 0.25 - (ideal @ BAND + 1e-4) ** 0.25
-        distortion = jnp.sum(out - 2 * g * c + s, axis=(0, 2)) / jnp.sum(s, axis=(0, 2))
-        return (
-            jnp.mean(jnp.where(fine < 0, under, 1.0) * fine * fine * tilt)
-            + 3 * jnp.mean(jnp.where(coarse < 0, under, 1.0) * coarse * coarse)
-            + 0.02 * jnp.mean(jnp.log10(distortion + 1e-3))
-            + 0.2 * (1 - correlation(jnp.sqrt(out @ BAND + 1e-9), jnp.sqrt(s @ BAND + 1e-9)))
-        )
+    g = jnp.maximum(gains(jnp, jax.lax.scan, p, x), 0.1)[10:]
+    x, c, s = x[10:], c[10:], s[10:]
+    level = jnp.mean(s, axis=(0, 2), keepdims=True) + 1e-9
+    x, c, s = x / level, c / level, s / level
+    ideal = jnp.maximum(0.81 * s + 0.18 * c + 0.01 * x, 0)  # speech, and noise 20 dB down
+    out = g * g * x
+    fine = (out + 1e-6) ** 0.15 - (ideal + 1e-6) ** 0.15
+    coarse = (out @ BAND + 1e-4) ** 0.25 - (ideal @ BAND + 1e-4) ** 0.25
+    distortion = jnp.sum(out - 2 * g * c + s, axis=(0, 2)) / jnp.sum(s, axis=(0, 2))
+    return (
+        jnp.mean(jnp.where(fine < 0, under, 1.0) * fine * fine * TILT)
+        + 3 * jnp.mean(jnp.where(coarse < 0, under, 1.0) * coarse * coarse)
+        + 0.02 * jnp.mean(jnp.log10(distortion + 1e-3))
+        + 0.2 * (1 - correlation(jnp.sqrt(out @ BAND + 1e-9), jnp.sqrt(s @ BAND + 1e-9)))
+    )
+
+
+def by_ear(p: Any, x: Any, c: Any, s: Any, under: float = 0.65) -> Any:
+    """PESQ and STOI; the distortion and how quiet pauses are; and still a little of the spectrum."""
+    import jax
+    import jax.numpy as jnp
+    import perception
+
+    g = jnp.maximum(gains(jnp, jax.lax.scan, p, x), 0.1)[20:]
+    x, c, s = x[20:], c[20:], s[20:]
+    out = g * g * x
+    raw = perception.pesq(out, s + 1e-7, float(np.sum(WINDOW**2)))
+    heard = 0.6 * jnp.mean(perception.listening_quality(raw)) + 0.4 * jnp.mean(raw)
+    distortion = jnp.sum(out - 2 * g * c + s, axis=(0, 2)) / (jnp.sum(s, axis=(0, 2)) + 1e-9)
+    loud = jnp.sum(s, -1)
+    pause = (loud < 10**-3.5 * jnp.max(loud, 0, keepdims=True))[..., None]
+    left = jnp.log10(jnp.sum(out * pause, (0, 2)) + 1e-9) - jnp.log10(jnp.sum(x * pause, (0, 2)) + 1e-9)
+    level = jnp.mean(s, axis=(0, 2), keepdims=True) + 1e-9
+    ideal = jnp.maximum(0.81 * s + 0.18 * c + 0.01 * x, 0) / level
+    fine = (out / level + 1e-6) ** 0.15 - (ideal + 1e-6) ** 0.15
+    return (
+        -heard
+        + 6 * (1 - jnp.mean(perception.stoi(out, s)))
+        + 0.1 * jnp.mean(jnp.log10(distortion + 1e-3))
+        + 0.3 * jnp.mean(left)
+        + jnp.mean(jnp.where(fine < 0, under, 1.0) * fine * fine * TILT)
+    )
+
+
+def learn(
+    path: str, to: str, steps: int, rate: float, under: float, start: str | None, loss: Any = by_spectrum, seed: int = 1
+) -> None:
+    """Adam, with a rate that falls like a cosine."""
+    import jax
+    import jax.numpy as jnp
+
+    examples = Examples.of(path)
 
     @jax.jit
     def step(p: Any, m: Any, v: Any, t: Any, x: Any, c: Any, s: Any) -> Any:
-        value, slope = jax.value_and_grad(loss)(p, x, c, s)
+        value, slope = jax.value_and_grad(loss)(p, x, c, s, under)
         size = jnp.sqrt(sum(jnp.sum(d * d) for d in slope.values()))
         now = rate * jnp.minimum(1, t / 30) * jnp.maximum(0.03, 0.5 * (1 + jnp.cos(jnp.pi * t / steps)))
         for k, d in slope.items():
-            d = jnp.where(jnp.isfinite(size), d * jnp.minimum(1, 0.5 / (size + 1e-9)), 0.0)
+            d = jnp.where(jnp.isfinite(size), d * jnp.minimum(1, 2 / (size + 1e-9)), 0.0)
             m[k], v[k] = 0.9 * m[k] + 0.1 * d, 0.99 * v[k] + 0.01 * d * d
-            p[k] = p[k] - now * (m[k] / (1 - 0.9**t)) / (jnp.sqrt(v[k] / (1 - 0.99**t)) + 1e-8)
+            change = now * (m[k] / (1 - 0.9**t)) / (jnp.sqrt(v[k] / (1 - 0.99**t)) + 1e-8)
+            p[k] = jnp.clip(p[k] - 0.25 * change, *TRACKER_RANGE) if k == "tracker" else p[k] - change
         return p, m, v, value
 
     rng = np.random.default_rng(seed)
@@ -282,6 +335,7 @@ def learn(path: str, to: str, steps: int, rate: float, under: float, start: str 
         "Wo": rng.standard_normal((N_HIDDEN, 3 * N_BANDS)) * 0.3 / np.sqrt(N_HIDDEN),
         "bo": np.repeat([0.0, -4.0, -4.5], N_BANDS),
         "sk": np.zeros(3 * N_BANDS),
+        "tracker": np.array([0.6, 0.125, 0.2, 1.5]),
     }
     if start is not None:
         p = pickle.loads(Path(start).read_bytes())
@@ -289,8 +343,9 @@ def learn(path: str, to: str, steps: int, rate: float, under: float, start: str 
     m = {k: jnp.zeros_like(x) for k, x in p.items()}
     v = dict(m)
     for t in range(1, steps + 1):
-        some = rng.choice(power.shape[1], 24, replace=False)
-        p, m, v, value = step(p, dict(m), dict(v), float(t), power[:, some], both[:, some], wanted[:, some])
+        some = rng.choice(examples.power.shape[1], 24, replace=False)
+        batch = examples.power[:, some], examples.both[:, some], examples.wanted[:, some]
+        p, m, v, value = step(p, dict(m), dict(v), float(t), *batch)
         if t % 50 == 0:
             print(t, float(value), flush=True)
     Path(to).write_bytes(pickle.dumps({k: np.asarray(x) for k, x in p.items()}))
@@ -314,6 +369,13 @@ def write(path: str, to: str) -> None:
     def biases(x: np.ndarray) -> list[str]:
         return [str(w) for w in np.round(x * 2**24).astype(int)]
 
+    kept, near, speed, bias = (float(x) for x in p["tracker"])
+    constants = (
+        ("POWER_KEPT", kept, "share of the smoothed power that stays from hop to hop"),
+        ("NOISE_REACH", 1 / near, "times the noise, over which sound is speech"),
+        ("NOISE_SHARE", speed, "with which the noise follows what is near it, at most"),
+        ("MINIMUM_BIAS", bias, "from the least power to the mean of noise"),
+    )
     tables = (
         ("int16_t", "NETWORK_WEIGHTS", in_pairs(np.concatenate([p["Wx"], p["Wh"]]))),
         ("int32_t", "NETWORK_BIAS", biases(p["b"])),
@@ -331,6 +393,9 @@ def write(path: str, to: str) -> None:
 
 #include <stdint.h>
 """
+    text += "\n"
+    for name, value, told in constants:
+        text += f"{f'#define {name} {number(value)}':32}/* {told} */\n"
     for kind, name, numbers in tables:
         text += f"\nstatic const {kind} {name}[] __attribute__((aligned(32), unused)) = {{\n"
         line = "   "
@@ -351,14 +416,16 @@ def main() -> None:
     making.add_argument("path")
     making.add_argument("--seed", type=int, default=0)
     making.set_defaults(run=make)
-    learning = commands.add_parser("learn")
-    learning.add_argument("path")
-    learning.add_argument("to")
-    learning.add_argument("--steps", type=int, default=2200)
-    learning.add_argument("--rate", type=float, default=4e-3)
-    learning.add_argument("--under", type=float, default=0.75)
-    learning.add_argument("--start")
-    learning.set_defaults(run=learn)
+    for name, loss, under in (("learn", by_spectrum, 0.75), ("refine", by_ear, 0.65)):
+        learning = commands.add_parser(name)
+        learning.add_argument("path")
+        learning.add_argument("to")
+        learning.add_argument("--steps", type=int, default=2200)
+        learning.add_argument("--rate", type=float, default=4e-3)
+        learning.add_argument("--under", type=float, default=under)
+        learning.add_argument("--start")
+        learning.add_argument("--seed", type=int, default=1)
+        learning.set_defaults(run=functools.partial(learn, loss=loss))
     writing = commands.add_parser("write")
     writing.add_argument("path")
     writing.add_argument("to")

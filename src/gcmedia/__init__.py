@@ -17,6 +17,7 @@ from ._core.dynamics import Compressor
 from ._core.frame import Frame
 from ._core.g711 import alaw_decode, alaw_encode, ulaw_decode, ulaw_encode
 from ._core.gate import SpectralGate
+from ._core.gate_bank import SpectralGateBank
 from ._core.jitter import JitterBuffer, Packet
 from ._core.loudness import LoudnessNormalizer
 from ._core.packet import Header, LayoutDetector, parse_header
@@ -201,6 +202,7 @@ __all__ = [
     "SilenceConfig",
     "SilenceDetector",
     "SpectralGate",
+    "SpectralGateBank",
     "StateError",
     "Stats",
     "StreamNotFound",

@@ -2,11 +2,13 @@
 
    All octets are decoded, all samples encoded, all words turned round and scaled; then every kernel gets random and
    extreme samples of every length up to a few blocks, from any address and to any that its type allows, and must write
-   nothing beside its output.  Prints how much it has compared, or the first difference, and then ends with 1. */
+   nothing beside its output.  Transforms of many sizes and gates of several framings follow, alone and side by side, fed
+   in pieces of odd lengths.  Prints how much it has compared, or the first difference, and then ends with 1. */
 
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "framings.h"
 #include "table.h"
 
 const Kernels *portable_kernels(void);
@@ -127,12 +129,131 @@ static void compare(const Kernels *set)
     compare_plain(set, EVERY_WORD, 0);
 }
 
+/* Transforms there and back: of noise, of the loudest samples, and of one impulse. */
+static void compare_transforms(const Kernels *set)
+{
+    static const int sizes[] = {2,   4,   6,   8,   10,  20,  32,  60,  64,  128,  160,  162,
+                                240, 250, 256, 320, 360, 480, 512, 768, 1024, 3072, 4096};
+    static float x[4096], re[2][2064], im[2][2064], y[2][4096];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        FourierPlan plan;
+        const int n_samples = sizes[i], skip = 0;
+        const size_t bins = (size_t)(n_samples / 2 + 1) * sizeof(float);
+        plan_fourier(&plan, n_samples);
+        for (int kind = 0; kind < 3; kind++) {
+            for (int n = 0; n < n_samples; n++) {
+                const float noise = (float)(int32_t)random_word() * 0x1p-31f;
+                x[n] = kind == 0 ? noise : kind == 1 ? (noise < 0.0f ? -1.0f : 1.0f) : n == 1;
+            }
+            for (int ours = 0; ours < 2; ours++) {
+                const Kernels *k = ours ? set : portable_kernels();
+                k->fourier_forward(&plan, x, re[ours], im[ours]);
+                k->fourier_inverse(&plan, re[ours], im[ours], y[ours]);
+            }
+            if (memcmp(re[0], re[1], bins) || memcmp(im[0], im[1], bins))
+                fail(set, "fourier_forward", n_samples, skip);
+            if (memcmp(y[0], y[1], (size_t)n_samples * sizeof(float)))
+                fail(set, "fourier_inverse", n_samples, skip);
+            n_compared += 2;
+        }
+    }
+}
+
+enum { N_STREAMS = GATE_LANES, STREAM = 6000 };
+
+/* Streams of all sorts: noise that comes and goes at many levels, silence, full scale, direct current. */
+static void make_streams(int16_t (*streams)[STREAM])
+{
+    for (int l = 0; l < N_STREAMS; l++)
+        for (int n = 0; n < STREAM; n++) {
+            const int32_t noise = (int16_t)random_word(), level = 4 << (l * 2);
+            const int loud = n / (300 + 60 * l) % 3 == 0;
+            streams[l][n] = (int16_t)(noise * level * (loud ? 4 : 1) / (1 << 18));
+            if (l == 5)
+                streams[l][n] = n < 2500 || n > 4000 ? 0 : (int16_t)noise;
+            else if (l == 6)
+                streams[l][n] = random_word() & 1 ? 32767 : -32768;
+            else if (l == 7)
+                streams[l][n] = 12345;
+        }
+}
+
+/* One gate of the portable kernels for each stream says what all must give: single gates of the set, and its group. */
+static void compare_gates(const Kernels *set)
+{
+    static const int framings[][3] = {{256, 128, 32}, {256, 64, 16}, {128, 64, 16},    {360, 176, 44},
+                                      {512, 256, 64}, {162, 60, 20}, {2048, 768, 192}};
+    static const GateLevels levels = {.warm_power = 0.5f, .most_power = 50.0f, .passed = 0.02f, .least_gain = 0.1f};
+    static int16_t in[N_STREAMS][STREAM], expected[N_STREAMS][STREAM], out[N_STREAMS][STREAM], side[N_STREAMS][STREAM];
+    static float floats[N_STREAMS][STREAM], wanted[N_STREAMS][STREAM], got[N_STREAMS][STREAM], beside[N_STREAMS][STREAM];
+    for (size_t i = 0; i < sizeof framings / sizeof *framings; i++) {
+        const ptrdiff_t n_samples = framings[i][0], skip = 0;
+        GateFraming framing;
+        GateGroup groups[2] = {{.scratch = NULL}, {.scratch = NULL}};
+        GateState states[4];
+        frame_gate(&framing, framings[i][0], framings[i][1], framings[i][2]);
+        for (int g = 0; g < 2; g++) {
+            begin_gate(&groups[g].state, &framing, GATE_LANES);
+            groups[g].scratch = zeros((size_t)GATE_LANES * (8 * (size_t)framing.n_bins + 2));
+        }
+        make_streams(in);
+        for (int l = 0; l < N_STREAMS; l++) {
+            for (int n = 0; n < STREAM; n++)
+                floats[l][n] = (float)in[l][n] * 3.1e-5f;
+            floats[l][3333] = l % 2 ? 1e30f : NAN;
+            for (int k = 0; k < 4; k++)
+                begin_gate(&states[k], &framing, 1);
+            for (ptrdiff_t at = 0, n; at < STREAM; at += n) {
+                n = random_word() % 400;
+                n = n < STREAM - at ? n : STREAM - at;
+                set->gate_int16(&framing, &levels, &states[1], in[l] + at, out[l] + at, n);
+                set->gate_float32(&framing, &levels, &states[3], floats[l] + at, got[l] + at, n);
+            }
+            portable_kernels()->gate_int16(&framing, &levels, &states[0], in[l], expected[l], STREAM);
+            portable_kernels()->gate_float32(&framing, &levels, &states[2], floats[l], wanted[l], STREAM);
+            for (int k = 0; k < 4; k++)
+                free(states[k].noise);
+        }
+        if (memcmp(out, expected, sizeof out))
+            fail(set, "gate_int16", n_samples, skip);
+        if (memcmp(got, wanted, sizeof got))
+            fail(set, "gate_float32", n_samples, skip);
+        for (ptrdiff_t at = 0, n; at < STREAM; at += n) {
+            const void *src[GATE_LANES];
+            void *dst[GATE_LANES];
+            n = random_word() % 400;
+            n = n < STREAM - at ? n : STREAM - at;
+            for (int l = 0; l < GATE_LANES; l++) {
+                src[l] = in[l] + at;
+                dst[l] = side[l] + at;
+            }
+            set->gate_group_int16(&framing, &levels, &groups[0], src, dst, n);
+            for (int l = 0; l < GATE_LANES; l++) {
+                src[l] = floats[l] + at;
+                dst[l] = beside[l] + at;
+            }
+            set->gate_group_float32(&framing, &levels, &groups[1], src, dst, n);
+        }
+        if (memcmp(side, expected, sizeof side))
+            fail(set, "gate_group_int16", n_samples, skip);
+        if (memcmp(beside, wanted, sizeof beside))
+            fail(set, "gate_group_float32", n_samples, skip);
+        for (int g = 0; g < 2; g++) {
+            free(groups[g].state.noise);
+            free(groups[g].scratch);
+        }
+        n_compared += 4 * N_STREAMS;
+    }
+}
+
 int main(void)
 {
     for (int i = 0; i < N_KERNEL_SETS; i++)
         if (has_kernel_set(i)) {
             n_compared = 0;
             compare(&KERNEL_SETS[i]);
+            compare_transforms(&KERNEL_SETS[i]);
+            compare_gates(&KERNEL_SETS[i]);
             printf("%s%s: %ld results equal to those of the portable kernels\n", KERNEL_SETS[i].name,
 #if defined(GCMEDIA_NEON)
                    " (NEON)",

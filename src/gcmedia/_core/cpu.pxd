@@ -1,10 +1,14 @@
 """Which kernels run: those of the widest instruction set that this processor has."""
 
-from libc.stdint cimport int16_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+
+ctypedef const void *Source
+ctypedef void *Target
 
 cdef extern from "kernels/kernels.h":
     enum:
         GATE_HIDDEN     # floats
+        GATE_LANES      # streams of a group
     ctypedef struct FourierPlan:
         int size, half, n_columns, n_stages
         int[16] radices
@@ -33,6 +37,10 @@ cdef extern from "kernels/kernels.h":
         float *minimum
         float *clean
         float *hidden
+    ctypedef struct GateGroup:
+        GateState state
+        int32_t[8] n_warm
+        float *scratch
     ctypedef struct Kernels:
         const char *name
         void (*ulaw_to_int16)(const uint8_t *octets, int16_t *pcm, Py_ssize_t n_samples) noexcept nogil
@@ -60,6 +68,11 @@ cdef extern from "kernels/kernels.h":
                            const int16_t *src, int16_t *dst, Py_ssize_t n_samples) noexcept nogil
         void (*gate_float32)(const GateFraming *framing, const GateLevels *levels, GateState *state,
                              const float *src, float *dst, Py_ssize_t n_samples) noexcept nogil
+        # The same for GATE_LANES streams; src is NULL for those that there are not.
+        void (*gate_group_int16)(const GateFraming *framing, const GateLevels *levels, GateGroup *group,
+                                 const Source *src, const Target *dst, Py_ssize_t n_samples) noexcept nogil
+        void (*gate_group_float32)(const GateFraming *framing, const GateLevels *levels, GateGroup *group,
+                                   const Source *src, const Target *dst, Py_ssize_t n_samples) noexcept nogil
 
 # In force for every module; never NULL once this one is imported.
 cdef const Kernels *kernels

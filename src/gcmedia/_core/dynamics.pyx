@@ -47,18 +47,35 @@ cdef double _knee(double x, double threshold, double k) noexcept:
     return x if x < threshold else threshold + (1.0 - exp(-k * (x - threshold))) / k
 
 
+cdef float _knee_db(float x, float threshold, float k) noexcept:
+    """What the knee makes of x, in dB, each step rounded as single precision has it."""
+    cdef float fallen = <float>exp(-k * (x - threshold))
+    cdef float y = threshold + (<float>1.0 - fallen) / k
+    return <float>20.0 * <float>log10(y)
+
+
 cdef double _find_bend(object config):
-    """The k for which the knee ends with the slope 1/ratio; by Chromium's fifteen halvings, to stay close to it."""
-    cdef double x = _linear(config.threshold_db + config.knee_db)
-    cdef double threshold = _linear(config.threshold_db)
-    cdef double low = 0.1, high = 10_000.0, k = 5.0, slope
+    """The k for which the knee ends with the slope 1/ratio.
+
+    Chromium halves fifteen times, in single precision, where the slope is a difference of two nearly equal logarithms:
+    its k is not the exact one, and the curve is to be Chromium's.
+    """
+    cdef float threshold_db = config.threshold_db, knee_db = config.knee_db
+    cdef float x = <float>pow(10.0, <float>0.05 * (threshold_db + knee_db))
+    cdef float threshold = <float>pow(10.0, <float>0.05 * threshold_db)
+    cdef float wanted = <float>(1.0 / config.ratio)
+    cdef float further = <float>(x * 1.001)
+    cdef float run_db = <float>20.0 * <float>log10(further) - <float>20.0 * <float>log10(x)
+    cdef float low = <float>0.1, high = <float>10_000.0, k = <float>5.0, slope
     for _ in range(15):
-        slope = log10(_knee(1.001 * x, threshold, k) / _knee(x, threshold, k)) / log10(1.001)
-        if slope < 1.0 / config.ratio:
+        slope = 1
+        if x >= threshold:
+            slope = (_knee_db(further, threshold, k) - _knee_db(x, threshold, k)) / run_db
+        if slope < wanted:
             high = k
         else:
             low = k
-        k = sqrt(low * high)
+        k = <float>sqrt(low * high)
     return k
 
 

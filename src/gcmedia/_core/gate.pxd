@@ -13,6 +13,8 @@ cdef class _Framing:
     cdef float full_scale                   # power of a bin in which a full-scale sine is centred
     cdef RealFFT fft
 
+cdef Py_ssize_t lay_out(GateState *state, const GateFraming *framing, int n_streams, float *memory) noexcept nogil
+
 cdef class SpectralGate:
     cdef readonly object config             #: gcmedia.GateConfig
     cdef readonly int sample_rate           # Hz
@@ -30,4 +32,5 @@ cdef class SpectralGate:
     cdef float _sample_floor                # share of full scale
     cdef float *_memory                     # all arrays of the state
     cdef Py_ssize_t _memory_size            # floats
+    cdef _lay_out(self)
     cdef _run_any(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size)

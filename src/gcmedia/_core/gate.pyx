@@ -124,6 +124,29 @@ cdef _Framing _framing_for(int sample_rate, bint low_delay):
     return framing
 
 
+cdef Py_ssize_t lay_out(GateState *state, const GateFraming *framing, int n_streams, float *memory) noexcept nogil:
+    """Let the arrays of a state, for some streams side by side, point into memory; return how many floats they take."""
+    cdef Py_ssize_t half = framing.fourier.half, n_bins = framing.n_bins, at = 0
+    state.noise = memory
+    state.inverse = memory + n_bins * n_streams
+    state.smoothed = memory + 2 * n_bins * n_streams
+    state.minimum = memory + 3 * n_bins * n_streams
+    state.clean = memory + 4 * n_bins * n_streams
+    at = 5 * n_bins * n_streams
+    state.hidden = memory + at
+    at += GATE_HIDDEN * n_streams
+    state.even = memory + at
+    state.odd = state.even + half * n_streams
+    at += 2 * half * n_streams
+    state.even_ready = memory + at
+    state.odd_ready = state.even_ready + framing.hop // 2 * n_streams
+    at += framing.hop * n_streams
+    state.even_tail = memory + at
+    state.odd_tail = state.even_tail + framing.overlap // 2 * n_streams
+    at += framing.overlap * n_streams
+    return at + 8                   # vectors may write, and read, a few floats beyond what they mean
+
+
 @cython.final
 cdef class SpectralGate:
     """Turn noise down and leave speech as it is.
@@ -186,27 +209,12 @@ cdef class SpectralGate:
     def __dealloc__(self):
         free(self._memory)
 
-    def _lay_out(self):
-        cdef GateState *state = &self._state
-        cdef GateFraming *framing = &self._framing.framing
-        cdef int half = framing.fourier.half, n_bins = framing.n_bins
-        # Vectors may write, and read, a few floats beyond what they mean.
-        self._memory_size = 2 * half + framing.hop + framing.overlap + 5 * n_bins + GATE_HIDDEN + 8
+    cdef _lay_out(self):
+        self._memory_size = lay_out(&self._state, &self._framing.framing, 1, NULL)
         self._memory = <float *>calloc(self._memory_size, sizeof(float))
         if self._memory == NULL:
             raise MemoryError
-        state.noise = self._memory
-        state.inverse = state.noise + n_bins
-        state.smoothed = state.inverse + n_bins
-        state.minimum = state.smoothed + n_bins
-        state.clean = state.minimum + n_bins
-        state.hidden = state.clean + n_bins
-        state.even = state.hidden + GATE_HIDDEN
-        state.odd = state.even + half
-        state.even_ready = state.odd + half
-        state.odd_ready = state.even_ready + framing.hop // 2
-        state.even_tail = state.odd_ready + framing.hop // 2
-        state.odd_tail = state.even_tail + framing.overlap // 2
+        lay_out(&self._state, &self._framing.framing, 1, self._memory)
 
     cdef void run(self, const int16_t *src, int16_t *dst, Py_ssize_t n_samples) noexcept nogil:
         cdef float[BLOCK] x

@@ -197,45 +197,48 @@ TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, fl
     return !in_y;
 }
 
-/* Part the spectra of even and odd samples: bins 0 to half from points, all twice as large as they should be. */
-TARGET INLINE void K(part)(const FourierPlan *plan, float *zr, float *zi, float *re, float *im)
+/* Part the spectra of even and odd samples: bins 0 to half from points, all twice as large as they should be.  Floats up
+   to a vector beyond bin half are 0 then. */
+TARGET INLINE void K(part)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im)
 {
     const int half = plan->half, middle = half / 2;
     const float *c = plan->parting, *s = c + half;
+    /* Bins from the upper half come mirrored about its middle, one lane off: each vector waits for the next one. */
+    Lanes above_r = EACH(zr[0]), above_i = EACH(zi[0]), held_r = EACH(0.0f), held_i = EACH(0.0f);
     int k = 0;
-    zr[half] = zr[0];
-    zi[half] = zi[0];
-    if (middle >= LANES) {
-        /* Bins from the upper half come mirrored about its middle, one lane off: each vector waits for the next one. */
-        Lanes above_r = LOAD(zr + half), above_i = LOAD(zi + half), held_r = EACH(0.0f), held_i = EACH(0.0f);
-        for (; k + LANES <= middle; k += LANES) {
-            const int far = half - k - LANES;
-            const Lanes ar = LOAD(zr + k), ai = LOAD(zi + k), ck = LOAD(c + k), sk = LOAD(s + k);
-            const Lanes below_r = LOAD(zr + far), below_i = LOAD(zi + far);
-            const Lanes br = mirrored(begun_with(below_r, above_r)), bi = mirrored(begun_with(below_i, above_i));
-            const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
-            const Lanes tr = dr * ck + di * sk, ti = di * ck - dr * sk;
-            const Lanes up_r = mirrored(er - tr), up_i = mirrored(ti - ei);
-            above_r = below_r;
-            above_i = below_i;
-            STORE(re + k, er + tr);
-            STORE(im + k, ei + ti);
-            STORE(re + far + LANES, begun_with(held_r, up_r));
-            STORE(im + far + LANES, begun_with(held_i, up_i));
-            held_r = up_r;
-            held_i = up_i;
-        }
-        STORE(re + half - k, held_r);
-        STORE(im + half - k, held_i);
+    for (; k + LANES <= middle; k += LANES) {
+        const int far = half - k - LANES;
+        const Lanes ar = LOAD(zr + k), ai = LOAD(zi + k), ck = LOAD(c + k), sk = LOAD(s + k);
+        const Lanes below_r = LOAD(zr + far), below_i = LOAD(zi + far);
+        const Lanes br = mirrored(begun_with(below_r, above_r)), bi = mirrored(begun_with(below_i, above_i));
+        const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
+        const Lanes tr = dr * ck + di * sk, ti = di * ck - dr * sk;
+        const Lanes up_r = mirrored(er - tr), up_i = mirrored(ti - ei);
+        above_r = below_r;
+        above_i = below_i;
+        STORE(re + k, er + tr);
+        STORE(im + k, ei + ti);
+        STORE(re + far + LANES, begun_with(held_r, up_r));
+        STORE(im + far + LANES, begun_with(held_i, up_i));
+        held_r = up_r;
+        held_i = up_i;
     }
-    for (; k <= middle; k++) {
-        const float er = zr[k] + zr[half - k], ei = zi[k] - zi[half - k];
-        const float dr = zi[k] + zi[half - k], di = zr[half - k] - zr[k];
+    for (int last = half - k; k <= middle; k++) {
+        const int far = k ? half - k : 0;
+        const float er = zr[k] + zr[far], ei = zi[k] - zi[far];
+        const float dr = zi[k] + zi[far], di = zr[far] - zr[k];
         const float tr = dr * c[k] + di * s[k], ti = di * c[k] - dr * s[k];
-        re[k] = er + tr;
-        im[k] = ei + ti;
-        re[half - k] = er - tr;
-        im[half - k] = ti - ei;
+        if (2 * k < half) {
+            re[k] = er + tr;
+            im[k] = ei + ti;
+        }
+        if (half - k == last) {     /* whole, for those that read it whole */
+            STORE(re + last, begun_with(held_r, EACH(er - tr)));
+            STORE(im + last, begun_with(held_i, EACH(ti - ei)));
+        } else {
+            re[half - k] = er - tr;
+            im[half - k] = ti - ei;
+        }
     }
 }
 
@@ -245,40 +248,76 @@ TARGET INLINE void K(join)(const FourierPlan *plan, const float *re, const float
 {
     const int half = plan->half, middle = half / 2;
     const float *c = plan->parting, *s = c + half;
+    Lanes above_r = EACH(re[half] * gain[half]), above_i = EACH(im[half] * gain[half]);
+    Lanes held_r = EACH(0.0f), held_i = EACH(0.0f);
     int k = 0;
-    if (middle >= LANES) {
-        Lanes above_r = LOAD(re + half) * LOAD(gain + half), above_i = LOAD(im + half) * LOAD(gain + half);
-        Lanes held_r = EACH(0.0f), held_i = EACH(0.0f);
-        for (; k + LANES <= middle; k += LANES) {
-            const int far = half - k - LANES;
-            const Lanes near = LOAD(gain + k), ck = LOAD(c + k), sk = LOAD(s + k), weight = LOAD(gain + far);
-            const Lanes ar = LOAD(re + k) * near, ai = LOAD(im + k) * near;
-            const Lanes below_r = LOAD(re + far) * weight, below_i = LOAD(im + far) * weight;
-            const Lanes br = mirrored(begun_with(below_r, above_r)), bi = mirrored(begun_with(below_i, above_i));
-            const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
-            const Lanes dr = tr * ck - ti * sk, di = tr * sk + ti * ck;
-            const Lanes up_r = mirrored(er + di), up_i = mirrored(dr - ei);
-            above_r = below_r;
-            above_i = below_i;
-            STORE(zr + k, er - di);
-            STORE(zi + k, ei + dr);
+    for (; k + LANES <= middle; k += LANES) {
+        const int far = half - k - LANES;
+        const Lanes near = LOAD(gain + k), ck = LOAD(c + k), sk = LOAD(s + k), weight = LOAD(gain + far);
+        const Lanes ar = LOAD(re + k) * near, ai = LOAD(im + k) * near;
+        const Lanes below_r = LOAD(re + far) * weight, below_i = LOAD(im + far) * weight;
+        const Lanes br = mirrored(begun_with(below_r, above_r)), bi = mirrored(begun_with(below_i, above_i));
+        const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
+        const Lanes dr = tr * ck - ti * sk, di = tr * sk + ti * ck;
+        const Lanes up_r = mirrored(er + di), up_i = mirrored(dr - ei);
+        above_r = below_r;
+        above_i = below_i;
+        STORE(zr + k, er - di);
+        STORE(zi + k, ei + dr);
+        if (k) {
             STORE(zr + far + LANES, begun_with(held_r, up_r));
             STORE(zi + far + LANES, begun_with(held_i, up_i));
-            held_r = up_r;
-            held_i = up_i;
         }
-        STORE(zr + half - k, held_r);
-        STORE(zi + half - k, held_i);
+        held_r = up_r;
+        held_i = up_i;
     }
-    for (; k <= middle; k++) {
+    for (int last = half - k; k <= middle; k++) {
         const float ar = re[k] * gain[k], ai = im[k] * gain[k];
         const float br = re[half - k] * gain[half - k], bi = im[half - k] * gain[half - k];
         const float er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
         const float dr = tr * c[k] - ti * s[k], di = tr * s[k] + ti * c[k];
-        zr[half - k] = er + di;
-        zi[half - k] = dr - ei;
-        zr[k] = er - di;
-        zi[k] = ei + dr;
+        const float up_r = 2 * k == half ? er - di : er + di, up_i = 2 * k == half ? ei + dr : dr - ei;
+        if (half - k == last) {     /* whole, for those that read it whole */
+            STORE(zr + last, begun_with(held_r, EACH(up_r)));
+            STORE(zi + last, begun_with(held_i, EACH(up_i)));
+        } else {
+            zr[half - k] = up_r;
+            zi[half - k] = up_i;
+        }
+        if (2 * k < half) {
+            zr[k] = er - di;
+            zi[k] = ei + dr;
+        }
+    }
+}
+
+TARGET static void K(fourier_forward)(const FourierPlan *plan, const float *x, float *re, float *im)
+{
+    float ar[MAX_POINTS], ai[MAX_POINTS], br[MAX_POINTS], bi[MAX_POINTS];
+    for (int k = 0; k < plan->half; k++) {
+        ar[k] = x[2 * k] * 0.5f;
+        ai[k] = x[2 * k + 1] * 0.5f;
+    }
+    if (K(transform)(plan, ar, ai, br, bi))
+        K(part)(plan, br, bi, re, im);
+    else
+        K(part)(plan, ar, ai, re, im);
+}
+
+TARGET static void K(fourier_inverse)(const FourierPlan *plan, const float *re, const float *im, float *x)
+{
+    float ar[MAX_POINTS], ai[MAX_POINTS], br[MAX_POINTS], bi[MAX_POINTS], same[MAX_POINTS];
+    const float *even = ai, *odd = ar;
+    for (int k = 0; k <= plan->half; k++)
+        same[k] = plan->scale;
+    K(join)(plan, re, im, same, ai, ar);
+    if (K(transform)(plan, ar, ai, br, bi)) {
+        even = bi;
+        odd = br;
+    }
+    for (int k = 0; k < plan->half; k++) {
+        x[2 * k] = even[k];
+        x[2 * k + 1] = odd[k];
     }
 }
 

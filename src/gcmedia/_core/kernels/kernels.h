@@ -6,7 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GATE_HIDDEN = 24 };          /* units of the gate's network */
+enum {
+    GATE_HIDDEN = 24,               /* units of the gate's network */
+    GATE_LANES = 8                  /* streams of a group */
+};
 
 /* Tables of a transform of real samples, constant once made: see fourier.h. */
 typedef struct {
@@ -51,6 +54,13 @@ typedef struct {
     float *hidden;                  /* the network's memory */
 } GateState;
 
+/* GATE_LANES streams side by side: element i of stream l is at GATE_LANES * i + l of each array. */
+typedef struct {
+    GateState state;                /* position is that of all, n_warm of none */
+    int32_t n_warm[GATE_LANES];
+    float *scratch;                 /* GATE_LANES * (8 * n_bins + 2) floats, of no meaning between calls */
+} GateGroup;
+
 typedef struct {
     const char *name;
     void (*ulaw_to_int16)(const uint8_t *, int16_t *, ptrdiff_t);
@@ -70,6 +80,10 @@ typedef struct {
     void (*fourier_inverse)(const FourierPlan *, const float *, const float *, float *);
     void (*gate_int16)(const GateFraming *, const GateLevels *, GateState *, const int16_t *, int16_t *, ptrdiff_t);
     void (*gate_float32)(const GateFraming *, const GateLevels *, GateState *, const float *, float *, ptrdiff_t);
+    void (*gate_group_int16)(const GateFraming *, const GateLevels *, GateGroup *, const void *const *, void *const *,
+                             ptrdiff_t);
+    void (*gate_group_float32)(const GateFraming *, const GateLevels *, GateGroup *, const void *const *, void *const *,
+                               ptrdiff_t);
 } Kernels;
 
 #endif

@@ -3,6 +3,7 @@
 #undef ISA
 #undef LANES
 #undef TARGET
+#undef HAS_VNNI
 #undef Lanes
 #undef Ints
 #undef LOAD
@@ -13,8 +14,12 @@
 #undef EACH_INT
 #undef least_of
 #undef most_of
+#undef lesser_of
+#undef greater_of
 #undef mirrored
 #undef begun_with
+#undef any_over
+#undef sum_of_8
 #undef transpose
 #undef DEFINE_STAGE
 #undef GET_lanes

@@ -16,9 +16,18 @@ typedef int32_t K(IntsAt) __attribute__((vector_size(4 * LANES), aligned(4), may
 #define LOAD_INTS(at) ((Ints)*(const K(IntsAt) *)(at))
 #define STORE(at, x) (*(K(LanesAt) *)(at) = (K(LanesAt))(x))
 #define STORE_INTS(at, x) (*(K(IntsAt) *)(at) = (K(IntsAt))(x))
-#define EACH(x) ((Lanes){0} + (x))
+#define EACH(x) K(each)(x)
 #define EACH_INT(x) ((Ints){0} + (x))
 
+#if LANES == 16
+TARGET INLINE Lanes K(each)(float x) { return (Lanes)_mm512_set1_ps(x); }
+#elif LANES == 8
+TARGET INLINE Lanes K(each)(float x) { return (Lanes){x, x, x, x, x, x, x, x}; }
+#else
+TARGET INLINE Lanes K(each)(float x) { return (Lanes){x, x, x, x}; }
+#endif
+
+#if LANES != 16                     /* the widest are for plain loops only */
 #if LANES == 8
 TARGET INLINE Lanes K(least_of)(Lanes a, Lanes b) { return (Lanes)_mm256_min_ps((__m256)a, (__m256)b); }
 TARGET INLINE Lanes K(most_of)(Lanes a, Lanes b) { return (Lanes)_mm256_max_ps((__m256)a, (__m256)b); }
@@ -27,6 +36,12 @@ TARGET INLINE Lanes K(mirrored)(Lanes x)
     return (Lanes)_mm256_permutevar8x32_ps((__m256)x, _mm256_setr_epi32(0, 7, 6, 5, 4, 3, 2, 1));
 }
 TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes)_mm256_blend_ps((__m256)x, (__m256)first, 1); }
+TARGET INLINE Lanes K(sum_of_8)(const Lanes *x)
+{
+    const __m256 twos = _mm256_add_ps((__m256)*x, _mm256_permute_ps((__m256)*x, 0xB1));
+    const __m256 fours = _mm256_add_ps(twos, _mm256_permute_ps(twos, 0x4E));
+    return (Lanes)_mm256_add_ps(fours, _mm256_permute2f128_ps(fours, fours, 1));
+}
 #elif defined(GCMEDIA_X86)
 TARGET INLINE Lanes K(least_of)(Lanes a, Lanes b) { return (Lanes)_mm_min_ps((__m128)a, (__m128)b); }
 TARGET INLINE Lanes K(most_of)(Lanes a, Lanes b) { return (Lanes)_mm_max_ps((__m128)a, (__m128)b); }
@@ -39,10 +54,43 @@ TARGET INLINE Lanes K(most_of)(Lanes a, Lanes b) { return K(select)(a > b, a, b)
 TARGET INLINE Lanes K(mirrored)(Lanes x) { return (Lanes){x[0], x[3], x[2], x[1]}; }
 TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes){first[0], x[1], x[2], x[3]}; }
 #endif
+#endif
+
+/* The same where neither is less than 0, or one of them is 0: as whole numbers, which other parts of the processor do. */
+#if LANES == 16
+TARGET INLINE Lanes K(lesser_of)(Lanes a, Lanes b) { return (Lanes)_mm512_min_epi32((__m512i)a, (__m512i)b); }
+TARGET INLINE Lanes K(greater_of)(Lanes a, Lanes b) { return (Lanes)_mm512_max_epi32((__m512i)a, (__m512i)b); }
+#elif LANES == 8
+TARGET INLINE Lanes K(lesser_of)(Lanes a, Lanes b) { return (Lanes)_mm256_min_epi32((__m256i)a, (__m256i)b); }
+TARGET INLINE Lanes K(greater_of)(Lanes a, Lanes b) { return (Lanes)_mm256_max_epi32((__m256i)a, (__m256i)b); }
+#else
+TARGET INLINE Lanes K(lesser_of)(Lanes a, Lanes b) { return K(least_of)(a, b); }
+TARGET INLINE Lanes K(greater_of)(Lanes a, Lanes b) { return K(most_of)(a, b); }
+#endif
+#define lesser_of K(lesser_of)
+#define greater_of K(greater_of)
+
+#if LANES != 16
 #define least_of K(least_of)
 #define most_of K(most_of)
 #define mirrored K(mirrored)        /* lane 0 stays, the others are in reverse */
 #define begun_with K(begun_with)    /* lane 0 of another */
+#if LANES == 4
+TARGET INLINE Lanes K(sum_of_8)(const Lanes *x) { return EACH(sum8((const float *)x)); }
+#endif
+#ifdef GCMEDIA_X86
+#if LANES == 8
+TARGET INLINE int K(any_over)(Lanes a, Lanes b) { return _mm256_movemask_ps((__m256)(a > b)) != 0; }
+#else
+TARGET INLINE int K(any_over)(Lanes a, Lanes b) { return _mm_movemask_ps((__m128)(a > b)) != 0; }
+#endif
+#else
+TARGET INLINE int K(any_over)(Lanes a, Lanes b) { return a[0] > b[0] || a[1] > b[1] || a[2] > b[2] || a[3] > b[3]; }
+#endif
+#define any_over K(any_over)        /* whether a > b in any lane */
+#define sum_of_8 K(sum_of_8)        /* of 8 lanes, by pairs, in every lane */
+
+TARGET INLINE Ints K(nearest)(Lanes x) { return (Ints)(x + EACH(ROUNDER)) - EACH_INT(0x4B400000); }
 
 /* Rows of LANES x 8 numbers become 8 vectors, one for each column. */
 #if LANES == 8
@@ -83,5 +131,6 @@ TARGET INLINE void K(transpose)(Lanes (*rows)[2], Lanes *columns)
 }
 #endif
 #define transpose K(transpose)
+#endif
 
 #endif

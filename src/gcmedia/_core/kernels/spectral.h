@@ -17,12 +17,11 @@ enum {
     N_INPUTS = N_FEATURES + GATE_HIDDEN
 };
 
+/* Weights of what the network kept in mind, behind those of what it hears. */
+#define NETWORK_KEPT (NETWORK_WEIGHTS + N_FEATURES * 2 * GATE_HIDDEN)
+
 /* How noise is followed, by hop; the network has learned with these. */
-#define POWER_KEPT 0.6f
 #define MINIMUM_RISE 1.045f     /* what the least power may rise by: 12 dB a second */
-#define MINIMUM_BIAS 1.5f       /* noise is at least so many times its least smoothed power */
-#define NOISE_REACH 8.0f        /* power is near the noise up to so many times that */
-#define NOISE_SHARE 0.2f        /* of the way towards it, at most */
 
 #define TINY_POWER 1e-12f       /* power under which nothing is heard, or divided by */
 #define UNIT (1.0f / 32768.0f)
@@ -61,6 +60,53 @@ INLINE float held(float x)
     return x > -LOUDEST ? x : -LOUDEST;
 }
 
+/* A frame that is worked on. */
+typedef struct {
+    GateState *state;
+    float *re, *im;                 /* n_bins each: the spectrum */
+    float *power;                   /* of each bin; later its gain */
+    float *excess;                  /* what is over the noise, as a multiple of it; room for a vector on both sides */
+    int sounds;                     /* it is not digital silence */
+    float over[24];                 /* bands over the noise, as the network hears them */
+    float weights[N_OUT];           /* what the network says */
+    int32_t sums[N_OUT];            /* of a layer */
+    int16_t heard[N_FEATURES + 8];  /* what goes into the network */
+    int16_t kept[GATE_HIDDEN + 8];
+} GateFrame;
+
+/* That of 8 kHz: its tables, and sizes that are constants. */
+INLINE GateFraming usual_framing(const GateFraming *framing)
+{
+    GateFraming usual = {.hop = 128, .overlap = 32, .n_bins = 136};
+    usual.fourier.size = 256;
+    usual.fourier.half = 128;
+    usual.fourier.n_columns = 8;
+    usual.fourier.n_stages = 2;
+    usual.fourier.stage_twiddles = framing->fourier.stage_twiddles;
+    usual.fourier.lane_twiddles = framing->fourier.lane_twiddles;
+    usual.fourier.parting = framing->fourier.parting;
+    usual.analysis = framing->analysis;
+    usual.synthesis = framing->synthesis;
+    return usual;
+}
+
+INLINE int is_usual(const GateFraming *framing)
+{
+    return framing->fourier.half == 128 && framing->hop == 128 && framing->overlap == 32 && framing->n_bins == 136;
+}
+
+enum { FRAME_ROOM = 4 * (MAX_POINTS + 16) };
+
+/* Arrays of a frame lie apart by what vectors may write beyond them. */
+INLINE void lay_out_frame(GateFrame *frame, GateState *state, float *room, int n_bins)
+{
+    frame->state = state;
+    frame->re = room;
+    frame->im = room + n_bins + 8;
+    frame->power = room + 2 * (n_bins + 8);
+    frame->excess = room + 3 * (n_bins + 8) + 8;
+}
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpsabi"    /* such vectors are passed to inlined functions only */
@@ -70,12 +116,29 @@ INLINE float held(float x)
 #define NAMED(a, b) JOINED(a, b)
 #define K(name) NAMED(name, ISA)
 
+/* The band of each bin. */
+#define TWICE(b) b, b
+#define FOUR(b) TWICE(b), TWICE(b)
+#define EIGHT(b) FOUR(b), FOUR(b)
+#define SIXTEEN(b) EIGHT(b), EIGHT(b)
+static const int32_t BAND_OF[BAND_BINS] __attribute__((aligned(64))) = {
+    TWICE(0), TWICE(1), TWICE(2), TWICE(3), TWICE(4), TWICE(5), TWICE(6), TWICE(7), FOUR(8), FOUR(9), FOUR(10), FOUR(11),
+    EIGHT(12), EIGHT(13), EIGHT(14), EIGHT(15), SIXTEEN(16), SIXTEEN(17), SIXTEEN(18), SIXTEEN(19),
+};
+
+/* The widest vectors of a set, for what is done bin by bin: its own, but for AVX-512. */
+#define WIDEST(name) K(name)
+#define WIDEST_LANES LANES
+
 #define ISA baseline
 #define LANES 4
 #define TARGET
 #include "lanes_isa.h"
 #include "fourier_isa.h"
+#include "network_isa.h"
+#include "bins_isa.h"
 #include "spectral_isa.h"
+#include "gate_bank_isa.h"
 #include "lanes_end.h"
 
 #ifdef GCMEDIA_X86
@@ -84,15 +147,34 @@ INLINE float held(float x)
 #define TARGET AVX2
 #include "lanes_isa.h"
 #include "fourier_isa.h"
+#include "network_isa.h"
+#include "bins_isa.h"
 #include "spectral_isa.h"
+#include "gate_bank_isa.h"
 #include "lanes_end.h"
+
+#define ISA avx512_wide
+#define LANES 16
+#define TARGET AVX512
+#include "lanes_isa.h"
+#include "bins_isa.h"
+#include "lanes_end.h"
+
+#undef WIDEST
+#undef WIDEST_LANES
+#define WIDEST(name) name##_avx512_wide
+#define WIDEST_LANES 16
 
 #define ISA avx512
 #define LANES 8
+#define HAS_VNNI
 #define TARGET AVX512
 #include "lanes_isa.h"
 #include "fourier_isa.h"
+#include "network_isa.h"
+#include "bins_isa.h"
 #include "spectral_isa.h"
+#include "gate_bank_isa.h"
 #include "lanes_end.h"
 #endif
 
