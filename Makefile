@@ -121,6 +121,7 @@ fuzz: build ## push malformed packets and messages for FUZZ_SECONDS (60) each; f
 	@mkdir -p out/fuzz
 	$(RUN) tests/fuzz/fuzz_packets.py $(FUZZ_SECONDS)
 	$(RUN) -m tests.fuzz.fuzz_audiohook $(FUZZ_SECONDS)
+	$(RUN) -m tests.fuzz.fuzz_stream $(FUZZ_SECONDS)
 
 lint: build ## ruff, mypy --strict, stubtest, cython-lint, the import direction
 	$(BIN)/ruff check
@@ -147,6 +148,7 @@ sanitize: build/sanitize/.core ## run the core's tests under AddressSanitizer an
 fuzz-sanitize: build/sanitize/.core ## make fuzz under the sanitizers, by plain mutation
 	@mkdir -p out/fuzz
 	$(SANITIZED) $(RUN) tests/fuzz/fuzz_packets.py --plain $(FUZZ_SECONDS)
+	$(SANITIZED) $(RUN) -m tests.fuzz.fuzz_stream $(FUZZ_SECONDS)
 
 build/sanitize/.core: $(VENV)/.packages $(CORE) $(shell find src/gcmedia -name '*.py')
 	@echo "compiling the core with sanitizers"

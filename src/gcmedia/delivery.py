@@ -28,7 +28,7 @@ from ._core.stream import StreamReceiver
 from .clock import Clock
 from .dialects.notifications import Utterance
 from .errors import ConfigError, StateError
-from .fanout import Fanout, Stream
+from .fanout import Fanout, Latch, Stream
 from .live import LiveCall, LiveCalls
 from .masking import MASKED_TEXT, Masking
 from .record import AuditPolicy, CallFolder, RecordConfig, WallMap, repair_room
@@ -179,11 +179,11 @@ class Delivery:
         self._wall: WallMap | None = None
         self._storage_failures = 0
         self._end_timestamp: int | None = None  # where the server said that the stream ends
-        self._unplaced: deque[Said] = deque(maxlen=MAX_TRANSCRIPTS)
-        self._unheard: deque[Utterance] = deque(maxlen=MAX_TRANSCRIPTS)  # told of before there was a timeline
+        self._unplaced: list[Said] = []  # both up to MAX_TRANSCRIPTS, then the oldest gives way
+        self._unheard: list[Utterance] = []  # told of before there was a timeline
         self._unplayed: list[Transcript] = []
         self._next_sample = 0
-        self._done = anyio.Event()
+        self._done = Latch()
         self._failure: Exception | None = None
 
     # The source's side
@@ -247,6 +247,7 @@ class Delivery:
     def _say(self, said: Said) -> None:
         """Take something said."""
         if len(self._unplaced) == MAX_TRANSCRIPTS:
+            del self._unplaced[0]
             self.transcripts.dropped += 1  # said before any audio, so much that the oldest gives way
         self._unplaced.append(said)
         self._place_transcripts()
@@ -325,12 +326,12 @@ class Delivery:
         over = self.state in ("ended", "failed")
         if self._wall is not None and len(self._wall):
             while self._unheard:
-                self._pin_utterance(self._unheard.popleft())
+                self._pin_utterance(self._unheard.pop(0))
         while self._unplaced:
             position = None if receiver is None else receiver.position_at(self._unplaced[0].timestamp)
             if position is None and not over:
                 break
-            said = self._unplaced.popleft()
+            said = self._unplaced.pop(0)
             sample_rate = self._expected_rate if receiver is None else receiver.sample_rate
             n_samples = said.duration_ms * sample_rate // 1000
             transcript = Transcript(
@@ -500,6 +501,7 @@ class Delivery:
         """
         if not self._done.is_set() and utterance.start_ms is not None:
             if len(self._unheard) == MAX_TRANSCRIPTS:
+                del self._unheard[0]
                 self.transcripts.dropped += 1
             self._unheard.append(utterance)
             self._place_transcripts()

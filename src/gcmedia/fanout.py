@@ -11,7 +11,7 @@ import anyio
 
 from .errors import ConfigError
 
-__all__ = ["OVERFLOW_POLICIES", "Fanout", "Stream"]
+__all__ = ["OVERFLOW_POLICIES", "Fanout", "Latch", "Stream"]
 
 T = TypeVar("T")
 logger = logging.getLogger("gcmedia.fanout")
@@ -20,6 +20,35 @@ logger = logging.getLogger("gcmedia.fanout")
 OVERFLOW_POLICIES = ("drop_oldest", "drop_newest", "wait")
 #: Items that a waiting producer may still hand over, beyond the bound, once it is told to wait no more.
 HURRIED_ITEMS = 4096
+
+
+class Latch:
+    """`anyio.Event`, of which thousands may lie about: the event is made when somebody waits."""
+
+    __slots__ = ("_event", "_set")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._event: anyio.Event | None = None
+
+    def is_set(self) -> bool:
+        """Whether it has come to pass."""
+        return self._set
+
+    def set(self) -> None:
+        """Let it come to pass; whoever waits goes on."""
+        self._set = True
+        event, self._event = self._event, None
+        if event is not None:
+            event.set()
+
+    async def wait(self) -> None:
+        """Wait until it has."""
+        if self._set:
+            return
+        if self._event is None:
+            self._event = anyio.Event()
+        await self._event.wait()
 
 
 class Stream(Generic[T]):
@@ -41,8 +70,8 @@ class Stream(Generic[T]):
         self.overflow = overflow
         self.dropped = 0
         self._items: deque[T] = deque()
-        self._wake = anyio.Event()
-        self._room = anyio.Event()
+        self._wake = Latch()
+        self._room = Latch()
         self._closed = False
         self._held = False
         self._failure: BaseException | None = None
@@ -90,7 +119,7 @@ class Stream(Generic[T]):
         """Wait until the consumer has taken something."""
         while self.congested:
             if self._room.is_set():  # else somebody waits for it already, and shall not be forgotten
-                self._room = anyio.Event()
+                self._room = Latch()
             await self._room.wait()
 
     def hold(self) -> None:
@@ -160,7 +189,7 @@ class Stream(Generic[T]):
                     raise failure
                 raise StopAsyncIteration
             if self._wake.is_set():
-                self._wake = anyio.Event()
+                self._wake = Latch()
             await self._wake.wait()
         item = self._items.popleft()
         self._room.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 
+from ._core.block import Block
 from ._core.frame import Frame
 from .errors import ConfigError
 
@@ -17,6 +18,7 @@ MASKED_TEXT = "[masked]"
 
 TONE_HZ = 500  # divides every sample rate that is a multiple of 1000
 TONE_AMPLITUDE = 3277  # -20 dB of full scale
+MAX_TONES = 8  # lengths for which a tone is kept
 MAX_SPANS = 10_000  # kept, to judge words that come late
 
 
@@ -77,16 +79,33 @@ class Masking:
 
     def apply(self, frame: Frame) -> Frame:
         """The frame as it may be handed out, for as long as the mask is active."""
+        return frame.masked(self._samples(frame.position, frame.n_samples, frame.sample_rate))
+
+    def apply_to(self, block: Block) -> tuple[Block, tuple[int, int, str] | None]:
+        """The same for a block of frames, of which the first ones are masked; and the mask, if it is over now."""
+        until = block.n_frames
+        if self._until is not None:
+            ahead = max(0, self._until - block.position)
+            until = min(until, -(-ahead // block.frame_samples))
+        end = block.position + min(block.n_samples, until * block.frame_samples)
+        if until:
+            block = block.masked(until, self._samples(block.position, end - block.position, block.sample_rate))
+        return block, self.ended(end)
+
+    def _samples(self, position: int, n_samples: int, sample_rate: int) -> array[int]:
+        """What is heard in place of a span."""
         if self.fill == "silence":
-            return frame.masked(array("h", bytes(2 * frame.n_samples)))
-        period = frame.sample_rate // TONE_HZ
-        key = (frame.sample_rate, frame.n_samples)
+            return array("h", bytes(2 * n_samples))
+        period = sample_rate // TONE_HZ
+        key = (sample_rate, n_samples)
         tone = self._tones.get(key)
         if tone is None:
             one = [round(TONE_AMPLITUDE * math.sin(2 * math.pi * i / period)) for i in range(period)]
-            tone = self._tones[key] = array("h", one * (frame.n_samples // period + 2))
-        phase = frame.position % period
-        return frame.masked(tone[phase : phase + frame.n_samples])
+            if len(self._tones) >= MAX_TONES:
+                self._tones.clear()
+            tone = self._tones[key] = array("h", one * (n_samples // period + 2))
+        phase = position % period
+        return tone[phase : phase + n_samples]
 
     def covers(self, position: int, n_samples: int) -> bool:
         """Whether anything of a span was, is or may yet be masked."""

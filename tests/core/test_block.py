@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -127,3 +128,43 @@ def test_a_block_has_no_other_channels(channel: int) -> None:
     ):
         with pytest.raises(IndexError, match=f"channel is {channel}, there are 2"):
             ask(channel)
+
+
+@pytest.mark.parametrize("options", SETTINGS)
+@pytest.mark.parametrize("n_octets", [3200, 5002])
+def test_a_masked_block_is_its_frames_masked(options: dict[str, object], n_octets: int) -> None:
+    receiver = StreamReceiver("PCMU", 8000, 2, silence=SilenceConfig(threshold=0.3), **options)  # type: ignore[arg-type]
+    receiver.push(noise(7, n_octets))
+    receiver.hole(400, "paused")
+    receiver.flush()
+    block = receiver.block()
+    assert block is not None
+    for n_frames in (0, 1, block.n_frames - 1, block.n_frames):
+        n_samples = min(n_frames * block.frame_samples, block.n_samples)
+        pcm = array("h", [n % 160 for n in range(n_samples)])
+        masked = block.masked(n_frames, pcm)
+        frames = [
+            frame.masked(pcm[at : at + frame.n_samples])
+            if (at := frame.position - block.position) < n_samples
+            else frame
+            for frame in block.frames()
+        ]
+        told = [
+            [(f.channel, f.position, f.n_samples, f.silent, f.concealed_samples, f.level_dbov, f.raw.tobytes(),
+              f.pcm.tobytes()) for f in some] for some in (frames, masked.frames())
+        ]  # fmt: skip
+        assert told[0] == told[1]
+        assert masked.silent_frames == sum(frame.silent for frame in frames)
+        assert masked.concealed_frames == sum(frame.concealed for frame in frames)
+        assert bytes(masked.raw(1))[2 * n_samples :] == bytes(block.raw(1))[2 * n_samples :]
+
+
+def test_a_mask_has_to_fit_its_block() -> None:
+    receiver = StreamReceiver("PCMU", 8000, 1)
+    receiver.push(noise(1, 320))
+    block = receiver.block()
+    assert block is not None
+    with pytest.raises(ValueError, match=r"n_frames is 3, not in \[0, 2\]"):
+        block.masked(3, array("h", bytes(960)))
+    with pytest.raises(ValueError, match="pcm has 159 samples, 1 frames have 160"):
+        block.masked(1, array("h", bytes(318)))

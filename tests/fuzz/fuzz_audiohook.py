@@ -362,7 +362,11 @@ def seeds() -> dict[str, bytes]:
 
 
 def by_mutation(
-    programs: list[bytes], seed: int, until: Callable[[int], bool]
+    programs: list[bytes],
+    seed: int,
+    until: Callable[[int], bool],
+    run: Callable[[bytes], set[str]] = run,
+    target: str = "audiohook",
 ) -> tuple[int, set[str], dict[str, bytes]]:
     """Mutate, and keep what brings about something new; runs, what was seen, and findings."""
     rng = random.Random(seed)
@@ -377,7 +381,7 @@ def by_mutation(
             found = run(program)
         except Exception as problem:
             last = traceback.extract_tb(problem.__traceback__)[-1]
-            kind = f"audiohook-{type(problem).__name__}-{last.name}-{last.lineno}"
+            kind = f"{target}-{type(problem).__name__}-{last.name}-{last.lineno}"
             if kind not in findings or len(program) < len(findings[kind]):
                 print(f"finding {kind}: {problem}", flush=True)
                 findings[kind] = program

@@ -102,6 +102,15 @@ def test_workers_share_the_sessions_and_add_up() -> None:
     assert report.loop == "asyncio"
 
 
+def test_sixteen_bits_of_one_channel_are_offered_and_sent() -> None:
+    with served() as (_, url, metrics):
+        report = run_load(a_plan(url, sessions=5, format="L16", stereo=False), metrics=(metrics,))
+    assert (report.tally.opened, report.tally.clean) == (5, 5)  # opened with just that, or it had failed
+    assert report.tally.octets_sent == 2 * report.tally.samples_sent > 0
+    assert all(mine == theirs > 0 for _, mine, theirs in report.counts)
+    assert report.as_dict()["format"] == "L16"
+
+
 def test_idle_sessions_send_no_audio() -> None:
     with served() as (_, url, metrics):
         report = run_load(a_plan(url, sessions=5, idle=True), metrics=(metrics,))

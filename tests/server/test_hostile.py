@@ -194,6 +194,38 @@ async def test_connections_that_are_no_websockets_are_limited(transport: str) ->
             await dialer.hang_up()
 
 
+async def test_a_storm_of_dials_is_let_in_in_its_turn(transport: str) -> None:
+    n_dials = 60
+    async with server_of(transport=transport, config=ServerConfig(max_waiting=4)) as server:
+        everybody = anyio.Event()
+
+        async def one() -> None:
+            async with dial(server) as dialer:
+                if server.counters.opened == n_dials:
+                    everybody.set()
+                await everybody.wait()
+                await dialer.audio(1)
+                await dialer.hang_up()
+
+        with anyio.fail_after(PATIENCE_S):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(n_dials):
+                    tasks.start_soon(one)
+    assert server.counters.upgrades == {"verified": n_dials}
+    assert server.counters.ended == {"end": n_dials}
+
+
+async def test_silence_gives_way_where_there_is_no_room(transport: str) -> None:
+    async with server_of(transport=transport, config=ServerConfig(max_waiting=3)) as server:
+        silent = [socket.create_connection(server.address) for _ in range(3)]
+        await settled(lambda: server.listener.n_waiting == 3)
+        async with dial(server) as dialer:  # long before their time for the request is over
+            assert server.listener.n_cut >= 1
+            await dialer.hang_up()
+        for sock in silent:
+            sock.close()
+
+
 async def test_other_requests_get_an_answer(transport: str) -> None:
     async with server_of(transport=transport) as server:
         for request, status in (

@@ -138,7 +138,7 @@ async def test_status_tells_of_health_and_counters(transport: str) -> None:
 async def test_sigterm_to_the_command_under_load(
     transport: str, anyio_backend: str, tmp_path: Path, n_workers: int
 ) -> None:
-    options = ["--transport", transport, "--backend", anyio_backend, "--workers", str(n_workers), "--no-gate"]
+    options = ["--transport", transport, "--backend", anyio_backend, "--workers", str(n_workers)]
     dialers: list[Dialer] = []
     with serve_command(tmp_path, *options) as process:
         assert process.stdout is not None
@@ -167,7 +167,8 @@ async def test_sigterm_to_the_command_under_load(
     folders = list((tmp_path / "calls").iterdir())
     assert len(folders) == 8
     for folder in folders:
-        assert wav_info(folder / "raw-internal.wav").n_samples == 4800
+        for name in ("raw-external", "raw-internal", "clean-external", "clean-internal"):
+            assert wav_info(folder / f"{name}.wav").n_samples == 4800
         assert json.loads((folder / "timeline.json").read_text())["identity"]["played"] == 3
 
 

@@ -2,8 +2,8 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int16_t, int64_t, uint8_t
-from libc.string cimport memcpy
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.string cimport memchr, memcpy
 
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.meter cimport note_concealed
@@ -122,6 +122,59 @@ cdef class Block:
             at += n * sizeof(int16_t)
         return frames
 
+    def masked(self, int n_frames, const int16_t[::1] pcm not None):
+        """The same block with other samples in its first frames, of all channels, raw and cleaned alike.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many frames of each channel; nothing of what was said is left in them.
+        pcm : buffer of int16
+            As many samples as those frames have; copied.
+
+        Raises
+        ------
+        ValueError
+            If the block has fewer frames, or the samples are not so many.
+        """
+        cdef Py_ssize_t n = min(<Py_ssize_t>n_frames * self.frame_samples, <Py_ssize_t>self.n_samples)
+        cdef Py_ssize_t size = n * <Py_ssize_t>sizeof(int16_t), i, j, end
+        cdef int channel
+        cdef int64_t squares
+        cdef Block block
+        cdef FrameNote *note
+        if not 0 <= n_frames <= self.n_frames:
+            raise ValueError(f"n_frames is {n_frames}, not in [0, {self.n_frames}]")
+        if pcm.shape[0] != n:
+            raise ValueError(f"pcm has {pcm.shape[0]} samples, {n_frames} frames have {n}")
+        block = Block.__new__(Block)
+        block.position, block.n_samples, block.n_frames = self.position, self.n_samples, self.n_frames
+        block.n_channels, block.frame_samples = self.n_channels, self.frame_samples
+        block.sample_rate = self.sample_rate
+        block.silent_frames, block.concealed_frames = self.silent_frames, self.concealed_frames
+        block.notes = PyBytes_FromStringAndSize(
+            PyBytes_AS_STRING(self.notes), self.n_frames * self.n_channels * <Py_ssize_t>sizeof(FrameNote)
+        )
+        block.notes_at = <FrameNote *>PyBytes_AS_STRING(block.notes)
+        other = bytes(pcm)
+        block.raw_octets = [other + (<bytes>octets)[size:] for octets in self.raw_octets]
+        block.pcm_octets = block.raw_octets
+        if self.pcm_octets is not self.raw_octets:
+            block.pcm_octets = [other + (<bytes>octets)[size:] for octets in self.pcm_octets]
+        for i in range(n_frames):
+            squares = 0
+            end = min((i + 1) * self.frame_samples, n)
+            for j in range(i * self.frame_samples, end):
+                squares += <int32_t>pcm[j] * pcm[j]
+            for channel in range(self.n_channels):
+                note = block._note(<int>i, channel)
+                block.silent_frames += (squares == 0) - note.silent
+                block.concealed_frames -= note.made_up > 0
+                note.squares = squares
+                note.silent = squares == 0
+                note.made_up = 0
+        return block
+
     def __len__(self):
         return self.n_frames * self.n_channels
 
@@ -173,8 +226,9 @@ cdef void move_frame(Processor processor, Block block) noexcept nogil:
         note.silent = (<Channel>processor.channel_at[i]).silence.push_frame(raw, n)
         note.squares = (<Channel>processor.channel_at[i]).silence.last_squares
         note.made_up = 0
-        for j in range(n):
-            note.made_up += made_up[j]
+        if memchr(made_up, 1, n) != NULL:
+            for j in range(n):
+                note.made_up += made_up[j]
         if note.made_up and (<Channel>processor.channel_at[i]).silence.ring != NULL:
             note_concealed((<Channel>processor.channel_at[i]).silence.ring)
         block.silent_frames += note.silent

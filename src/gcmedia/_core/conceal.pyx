@@ -96,18 +96,20 @@ cdef class Concealer:
         self.sample_rate = sample_rate
         self._code = <Method>(<int>METHODS.index(method))
         self._block = sample_rate // 50
-        self._capacity = HISTORY_BLOCKS * self._block
-        self._history = <int16_t *>calloc(self._capacity + self._block, sizeof(int16_t))
-        if self._history == NULL:
-            raise MemoryError
-        self._ahead = self._history + self._capacity
+        if self._code != SILENCE:               # which remembers nothing
+            self._capacity = HISTORY_BLOCKS * self._block
+            self._history = <int16_t *>calloc(self._capacity + self._block, sizeof(int16_t))
+            if self._history == NULL:
+                raise MemoryError
+            self._ahead = self._history + self._capacity
         self.clear()
 
     def __dealloc__(self):
         free(self._history)
 
     cdef void clear(self) noexcept nogil:
-        memset(self._history, 0, self._capacity * sizeof(int16_t))
+        if self._history != NULL:
+            memset(self._history, 0, self._capacity * sizeof(int16_t))
         self._at = self._block_samples = self._floor_blocks = 0
         self._heard = self._filled = self._block_squares = 0
         self._least = self._least_before = NONE_YET
@@ -117,6 +119,8 @@ cdef class Concealer:
 
     cdef void good(self, const int16_t *pcm, Py_ssize_t n_samples) noexcept nogil:
         cdef Py_ssize_t n
+        if self._code == SILENCE:
+            return
         if n_samples and self._filled:
             self._filled = 0
             self._total = -1

@@ -75,7 +75,8 @@ cdef class StreamReceiver:
         if not 0 <= max_ready_s <= 86_400:
             raise ValueError(f"max_ready_s is {max_ready_s} s, not in [0, 86400]")
         self.processor = Processor(
-            encoding, sample_rate, n_channels, frame_ms=frame_ms, silence=silence, gate=gate, compressor=compressor
+            encoding, sample_rate, n_channels, frame_ms=frame_ms, conceal="silence", silence=silence, gate=gate,
+            compressor=compressor,
         )
         self.processor.n_in = self.processor.n_out = self.end = position
         self.max_ready = <int64_t>(max_ready_s * sample_rate)

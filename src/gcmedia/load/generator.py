@@ -297,7 +297,7 @@ class Generator:
 
 
 def _media(plan: LoadPlan) -> Media:
-    return Media("PCMU", ("external", "internal") if plan.stereo else ("external",))
+    return Media(plan.format, ("external", "internal") if plan.stereo else ("external",))
 
 
 async def _sleep_until(moment: float, unless: asyncio.Event | None = None) -> None:

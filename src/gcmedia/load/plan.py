@@ -30,6 +30,8 @@ class LoadPlan:
         Over how long they are closed at the end.
     stereo : bool
         Both channels, or the external one.
+    format : str
+        ``"PCMU"``, or ``"L16"`` (little-endian).
     speech : tuple of str
         WAV files, as for `gcmedia.simulator.audiohook.Speech`; the call that comes with the simulator by default.
     frame_ms : int
@@ -62,6 +64,7 @@ class LoadPlan:
     seconds: float = 30.0
     close_s: float = 3.0
     stereo: bool = True
+    format: str = "PCMU"
     speech: tuple[str, ...] = ()
     frame_ms: int = 200
     idle: bool = False
@@ -88,6 +91,8 @@ class LoadPlan:
                 raise ConfigError(f"{name} is {value}, not in [{low}, {high}]")
         if self.workers > self.sessions:
             raise ConfigError(f"workers is {self.workers}, more than the {self.sessions} sessions")
+        if self.format not in ("PCMU", "L16"):
+            raise ConfigError(f"format is {self.format!r}, not PCMU or L16")
         if self.loop not in ("auto", "uvloop", "asyncio"):
             raise ConfigError(f"loop is {self.loop!r}, not auto, uvloop or asyncio")
         try:

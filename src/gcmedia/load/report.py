@@ -144,6 +144,7 @@ class LoadReport:
             "sessions": plan.sessions,
             "rate_per_s": plan.rate_per_s,
             "stereo": plan.stereo,
+            "format": plan.format,
             "idle": plan.idle,
             "frame_ms": plan.frame_ms,
             "started": tally.started,

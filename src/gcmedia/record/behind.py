@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -22,6 +24,8 @@ GATHER_S = 0.05  # what comes within so long is written in one go
 MAX_BEHIND_S = 60.0  # of audio of one call
 MAX_BEHIND_OCTETS = 1 << 30  # of all calls
 CLOSE_TIMEOUT_S = 300.0
+NICENESS = 10
+BEHIND = "the disk does not keep up"
 
 
 class Writers:
@@ -48,7 +52,12 @@ class Writers:
             self._threads.append(thread)
             thread.start()
 
-    def open(self, make: Callable[[], CallFolder], on_failure: Callable[[Exception], object]) -> FolderBehind:
+    def open(
+        self,
+        make: Callable[[], CallFolder],
+        on_failure: Callable[[Exception], object],
+        on_storage: Callable[[str, int, dict[str, Any]], object] | None = None,
+    ) -> FolderBehind:
         """Have a recording made, and give what takes its audio meanwhile; never waits.
 
         Parameters
@@ -57,10 +66,12 @@ class Writers:
             Makes the folder, in a writer's thread.
         on_failure : callable
             Called there with the error if it cannot.
+        on_storage : callable, optional
+            Called as that of `CallFolder` when the disk does not keep up.
         """
         number = self._next
         self._next = (number + 1) % len(self._queues)
-        folder = FolderBehind(self, number, on_failure)
+        folder = FolderBehind(self, number, on_failure, on_storage)
         self.put(number, folder, "open", (make,), {})
         return folder
 
@@ -85,6 +96,7 @@ class Writers:
             thread.join(CLOSE_TIMEOUT_S)
 
     def _run(self, number: int) -> None:
+        _give_way()
         queue, wake = self._queues[number], self._wakes[number]
         while not (self._stopped and not queue):
             wake.wait()
@@ -101,6 +113,19 @@ class Writers:
                 wake.set()
 
 
+def _give_way() -> None:
+    """Let this thread run after those that have answers to give, where threads have priorities of their own (Linux).
+
+    Else one that waits for the interpreter's lock is woken each time that a writer lets go of it for a system call, and
+    does not get the processor before the writer has taken it again.
+    """
+    if sys.platform == "linux":
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        except OSError:
+            pass  # it is a courtesy
+
+
 class FolderBehind:
     """A `CallFolder` as seen by whoever must not wait: the same calls, done later and in their order.
 
@@ -108,10 +133,17 @@ class FolderBehind:
     has silence in its place and says so.
     """
 
-    def __init__(self, writers: Writers, number: int, on_failure: Callable[[Exception], object]) -> None:
+    def __init__(
+        self,
+        writers: Writers,
+        number: int,
+        on_failure: Callable[[Exception], object],
+        on_storage: Callable[[str, int, dict[str, Any]], object] | None = None,
+    ) -> None:
         self._writers = writers
         self._number = number
         self._on_failure = on_failure
+        self._on_storage = on_storage
         self._folder: CallFolder | None = None
         self._failed = False
         self._samples_in = 0  # by the caller's thread
@@ -138,7 +170,9 @@ class FolderBehind:
         n_octets = 2 * block.n_samples * block.n_channels
         if waiting > MAX_BEHIND_S * block.sample_rate or writers.octets_behind > MAX_BEHIND_OCTETS:
             if not self._left_out:
-                self._put("event", "storage_failed", block.position, reason="the disk does not keep up")
+                self._put("event", "storage_failed", block.position, reason=BEHIND)
+                if self._on_storage is not None:
+                    self._on_storage("storage_failed", block.position, {"reason": BEHIND})
             self._left_out += block.n_samples
             return False
         self._samples_in += block.n_samples

@@ -525,9 +525,11 @@ class CallFolder:
 
     def _look_at_storage(self, position: int) -> None:
         """Raise the alarm once when writing begins to fail, and take it back once all is written again."""
-        files: list[Track | LineFile | AuditLog] = [*self._tracks, *self._lines, self.audit]
-        troubles = sum(file.troubles for file in files)
-        failing = any(file.failing for file in files)
+        troubles, failing = 0, False
+        files: tuple[Track | LineFile | AuditLog, ...] = (*self._tracks, *self._lines, self.audit)
+        for file in files:
+            troubles += file.troubles
+            failing = failing or file.failing
         news, self._troubles = troubles > self._troubles, troubles
         if (news or failing) and not self._storage_failed:
             self._storage_failed = True

@@ -85,7 +85,7 @@ class LineFile:
 
     def flush(self) -> bool:
         """Write the lines taken so far."""
-        if self._closed:
+        if self._closed or not (self._buffer or self._keep_open or self.failing):
             return not self.failing
         lines, self._buffer, self._n_buffered = self._buffer, [], 0
         octets = b"".join(lines)

@@ -115,6 +115,8 @@ class Track:
     @property
     def troubles(self) -> int:
         """How often writing began to fail."""
+        if len(self._parts) == 1:
+            return self._parts[0].wav.troubles
         return sum(part.wav.troubles for part in self._parts)
 
     @property
@@ -138,8 +140,11 @@ class Track:
 
     def write(self, index: int, position: int, pcm: Buffer, now: float) -> None:
         """Add samples of a channel (by its index in the track), which lie not before its `end`."""
-        octets = memoryview(pcm) if self._encode is None else self._encode(pcm)
+        octets = pcm if self._encode is None else self._encode(pcm)
         if len(self.channels) == 1:
+            if self._limit is None and position == self._written:  # as nearly always
+                self._wav.append(octets, now)
+                return
             self._pad(position - self._written, now)
             self._put(memoryview(octets).cast("B"), now)
             return

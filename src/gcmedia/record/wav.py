@@ -228,7 +228,7 @@ class WavJournal:
 
     def flush(self, now: float) -> bool:
         """Write what is in memory, then make the header tell of it; False if that failed."""
-        if self._closed:
+        if self._closed or (now == self._flushed_at and self._settled):
             return not self._failing
         self._flushed_at = now
         error = self._write_out()
@@ -266,6 +266,11 @@ class WavJournal:
         self._unsure |= problem is not None
         self._note(error or problem)
         return not self.incomplete
+
+    @property
+    def _settled(self) -> bool:
+        """Whether there is nothing to be written, and nothing to be mended."""
+        return not (self._failing or self._n_buffered or self._owed or self._in_header != self._on_disk)
 
     def _sync_is_due(self, now: float) -> bool:
         if self._sync_s is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +16,6 @@ from ..clock import Clock
 from ..delivery import Delivery, series
 from ..dialects.audiohook import Identity, Media, Open, ServerMachine
 from ..dialects.audiohook.entities import Entity
-from ..errors import StateError
 from ..fanout import Stream
 from ..live import LiveCalls
 from ..record import AuditPolicy, CallFolder, RecordConfig, Writers
@@ -24,6 +25,17 @@ __all__ = ["HookCall"]
 
 SERIES_S = 5.0
 MAX_NOTICES = 1000
+# Where nobody hears a call as it comes, its audio is decoded, cleaned and recorded in pieces of about so much: the work
+# of a piece costs little more than that of a message, and what waits is as small as it was on the wire.  Pieces are
+# counted in samples, and calls begin at different ones: else a moment's delay would make all of them due at once, and
+# again and again from then on.
+GATHER_S = 0.65
+N_PHASES = 4
+SHARE_OF_FLUSH = 0.7  # of the time within which it has to be on the disk
+STALL_S = 0.3  # and what waits goes on when nothing has come for so long,
+TRICKLE_S = 0.9  # or has come more slowly than it plays
+
+_phases = count()
 
 
 class Line(Protocol):
@@ -93,7 +105,7 @@ class HookCall(Delivery):
         processing: dict[str, Any],
         fill_s: float,
         audit_policy: AuditPolicy | None,
-        recording: RecordConfig | None,
+        recording: RecordConfig,
         max_frames: int,
         overflow: str,
         consumed: bool,
@@ -131,11 +143,17 @@ class HookCall(Delivery):
         self._session = session
         self._position = position
         self._fill_s = fill_s
+        self._gather_s = min(GATHER_S, SHARE_OF_FLUSH * recording.flush_s)
         self._stream: StreamReceiver | None = None
         self._failed = ""
         self._consumed = consumed
         self._notices: Stream[Any] | None = None
         self._metrics_at = clock.now() + metrics_period_s
+        self._heard_at = 0.0
+        self._passed_at = 0.0
+        self._prompt = consumed
+        self._waits = False  # audio has been taken that has not been passed on
+        self._alarms: list[tuple[str, int, dict[str, Any]]] = []  # of the writers' threads
         self._listen_to(format)
 
     # The session's side
@@ -146,8 +164,10 @@ class HookCall(Delivery):
             return
         self._format = format
         self._show(self._listen_from(self._position), format.channels, format.sample_rate)
-        if self._position and self._shown is not None:
-            self._shown.holes.append(Hole(0, self._position, "reconnect"))
+        if self._shown is not None:
+            self._prompt = True
+            if self._position:
+                self._shown.holes.append(Hole(0, self._position, "reconnect"))
 
     def _listen_from(self, position: int, *, after: StreamReceiver | None = None) -> StreamReceiver:
         format = self._format
@@ -161,6 +181,8 @@ class HookCall(Delivery):
             **self._processing,
         )
         self._stream = stream
+        self._gather = int(self._gather_s * format.sample_rate) // stream.frame_samples * stream.n_channels
+        self._due = self._gather * (1 + next(_phases) % N_PHASES) // N_PHASES
         self._receiver = stream  # type: ignore[assignment]  # what is used of it here has the same names
         if self._shown is not None:
             self._shown.receiver = stream
@@ -176,21 +198,25 @@ class HookCall(Delivery):
 
         def make() -> CallFolder:
             self._folder_path = claim()
-            return self._new_folder(self._folder_path, format)
+            return self._new_folder(self._folder_path, format, self._alarm)
 
-        behind = writers.open(make, on_failure)
+        behind = writers.open(make, on_failure, self._alarm)
         self._folder = behind  # type: ignore[assignment]  # the same calls, done later
         if self._position:
             behind.hole(Hole(0, self._position, "reconnect"))
 
+    def _alarm(self, kind: str, position: int, details: dict[str, Any]) -> None:
+        """The disk fails, or works again; told by a writer's thread, and handed on by `tick`."""
+        self._alarms.append((kind, position, details))
+
     def take(self, payload: bytes | bytearray | memoryview, now: float) -> None:
         """Take audio: decode, record, queue."""
-        stream = self._stream
-        assert stream is not None
-        if stream.push(payload):
-            block = stream.block()
-            if block is not None:
-                self._pass_on(block, now)
+        n_ready = self._stream.push(payload)  # type: ignore[union-attr]  # there is one where there is audio
+        self._heard_at = now
+        if self._prompt or n_ready >= self._due:
+            self._pass_on_due(now)
+        else:
+            self._waits = True
 
     def leave_out(self, holes: tuple[Hole, ...], now: float) -> None:
         """Take what the client says that it has dropped."""
@@ -217,6 +243,9 @@ class HookCall(Delivery):
 
     def _pass_on_due(self, now: float) -> None:
         assert self._stream is not None
+        self._passed_at = now
+        self._due = self._gather
+        self._waits = False
         block = self._stream.block()
         if block is not None:
             self._pass_on(block, now)
@@ -234,20 +263,48 @@ class HookCall(Delivery):
         if self._notices is not None:
             self._notices.put(event)
 
+    def _note_metrics(self) -> None:
+        """Write the QA record, once there is media; of thousands of calls, so only for those who look."""
+        logged = self._logger.isEnabledFor(logging.INFO)
+        if self._stream is None or not (logged or self._folder is not None or self._shown is not None):
+            return
+        metrics = self.metrics()
+        if self._shown is not None:
+            self._shown.serve_requests()
+            self._shown.qa.append(metrics)
+        if logged:
+            self._logger.info("[QA Metrics] %s", json.dumps(metrics))
+        if self._folder is not None:
+            self._folder.metrics(metrics)
+            if self._clock.now() - self._heard_at > GATHER_S:  # else audio does it
+                self._folder.flush(self._clock.now())
+
+    def _tell_alarms(self) -> None:
+        while self._alarms:
+            self._tell(*self._alarms.pop(0))
+
     def tick(self, now: float) -> None:
-        """Write down what is due."""
+        """Pass on what waits for more in vain, and write down what is due."""
+        if self._waits and (
+            now - self._heard_at >= STALL_S or now - self._passed_at >= TRICKLE_S or now >= self._metrics_at
+        ):
+            self._pass_on_due(now)
+        if self._alarms:
+            self._tell_alarms()
         if now >= self._metrics_at:
             self._metrics_at = now + self._metrics_period_s
-            if self._folder is not None or self._shown is not None or self._logger.isEnabledFor(logging.INFO):
-                self._note_metrics()
+            self._note_metrics()
 
     async def end(self, failure: Exception | None, cause: str) -> None:
         """It is over: hand out and record what there is, and close the recording."""
         await self._finish(failure, cause)
+        self._tell_alarms()
         if self._notices is not None:
             self._notices.finish()
 
     def _pass_on(self, block: Block, now: float) -> None:
+        if self._masking.active:
+            block = self._masked_block(block)
         if self._shown is not None:
             self._shown.serve_requests()
         if self._folder is not None:
@@ -260,6 +317,12 @@ class HookCall(Delivery):
             frames = block.frames()
             self._frames.put_many(frames)
             self._fanout.put_many(frames)
+
+    def _masked_block(self, block: Block) -> Block:
+        masked, over = self._masking.apply_to(block)
+        if over is not None and self._folder is not None:
+            self._folder.mask(*over)
+        return masked
 
     def _hide(self, failure: Exception | None) -> None:
         if self._failed and failure is None and self._shown is not None and self._live is not None:
@@ -343,15 +406,26 @@ class HookCall(Delivery):
         """Drop audio that waits to be sent; send a ``BargeIn`` too for what the client has got already."""
         self._session.clear_audio()
 
-    async def mask(self, fill: str = "silence") -> None:
-        """AudioHook has no masking: pause, and what is said meanwhile is never sent.
+    def subscribe(self, name: str, *, max_frames: int = 1000, overflow: str = "drop_oldest") -> Stream[Frame]:
+        """Another consumer of the frames from now on; as of every call."""
+        self._prompt = True
+        return super().subscribe(name, max_frames=max_frames, overflow=overflow)
 
-        Raises
-        ------
-        StateError
-            Always.
+    async def mask(self, fill: str = "silence") -> None:
+        """Replace what is said from now on, for a card number, by ``"silence"`` or a ``"tone"``.
+
+        The client goes on sending; what it sends is in no recording and reaches no consumer.  Where it can, `pause`
+        instead: what is said meanwhile is never sent.  Masking again changes nothing.
         """
-        raise StateError("the audio of an AudioHook session cannot be masked; pause it, and the client sends none")
+        if self._waits:
+            self._pass_on_due(self._clock.now())  # it was said before
+        await super().mask(fill)
+
+    async def unmask(self) -> None:
+        """Let what is received from now on be heard again; what was received before stays masked."""
+        end = self.position if self._stream is None else self._stream.end
+        if self._masking.end(end) and not self._done.is_set():
+            self._event("unmasked", until=end)
 
     async def pause(self, mode: str = "drop") -> None:
         """Stop the audio.

@@ -17,6 +17,7 @@ import anyio.abc
 
 from ..clock import Clock
 from ..config import CompressorConfig, GateConfig, SilenceConfig
+from ..delivery import repair_once
 from ..dialects.audiohook import AudioHookConfig, Keys, Nonces, SignatureConfig, events
 from ..dialects.audiohook.keys import KeySource
 from ..errors import ConfigError, StateError
@@ -57,7 +58,7 @@ class AudioHookServer:
         API keys and their client secrets in base64; a path names a JSON file of them.
     record_to : path, optional
         Record each call into a folder below this one, named after its conversation; a further session of the same
-        conversation gets its session's id behind that.
+        conversation gets its session's id behind that.  What processes that died have left there is mended first.
     gate, compressor, silence : configuration, optional
         See each.
     config : ServerConfig, optional
@@ -71,7 +72,7 @@ class AudioHookServer:
     audit_policy : AuditPolicy, optional
         Consent and purpose of the recordings.
     recording : RecordConfig, optional
-        How calls are recorded.
+        How calls are recorded: encoding, files, how often they are flushed, and when a file goes on in another one.
     ssl : ssl.SSLContext, optional
         Of a server, for TLS that ends here.
     transport : str
@@ -159,7 +160,7 @@ class AudioHookServer:
         self._record_to = None if record_to is None else Path(record_to)
         self._processing = {"gate": gate, "compressor": compressor, "silence": silence}
         self._audit_policy = audit_policy
-        self._recording = recording
+        self._recording = recording or RecordConfig()
         self._ssl = ssl
         self._wanted = transport
         self._on_event = on_event
@@ -180,7 +181,9 @@ class AudioHookServer:
         """Take no more sessions than there may be open files for: one refused is better than one not recorded."""
         allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         cleaned = self._processing["gate"] is not None or self._processing["compressor"] is not None
-        each = 1 if self._record_to is None else 1 + 2 * (1 + cleaned)
+        tracks = 1 + (cleaned and self._recording.clean)
+        files = tracks * (1 if self._recording.layout == "interleaved" else 2)
+        each = 1 if self._record_to is None else 1 + files
         room = max(1, (allowed - SPARE_FILES) // each)
         if allowed != resource.RLIM_INFINITY and room < self.config.max_sessions:
             self.max_sessions = room
@@ -194,6 +197,7 @@ class AudioHookServer:
             raise StateError("this server has run; a new one is needed")
         if self._record_to is not None:
             self._record_to.mkdir(parents=True, exist_ok=True)
+            await repair_once(self._record_to)
             if self.live is not None:
                 self.live.watch_folder(self._record_to)
             self._writers = Writers()

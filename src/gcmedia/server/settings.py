@@ -23,7 +23,8 @@ class ServerConfig:
     max_sessions, max_sessions_per_key : int
         Sessions at a time, of a process and of one API key in it; further upgrades are answered with 503.
     max_waiting : int
-        Connections that are not WebSockets yet; further ones are cut.
+        Connections that are not WebSockets yet; further ones are not accepted until one of them is done, or has been
+        silent for 2 s and is cut for it.
     max_message_octets : int
         A longer WebSocket message ends the connection with 1009.  A shorter one beyond the limits of `AudioHookConfig`
         is answered with the protocol's ``disconnect``.

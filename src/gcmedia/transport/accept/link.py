@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from inspect import isawaitable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from websockets.datastructures import Headers
@@ -23,6 +24,9 @@ __all__ = ["Board", "Link"]
 log = logging.getLogger("gcmedia.server")
 
 MAX_EARLY_OCTETS = 64 * 1024  # that come before the verdict
+SILENT_S = 2.0  # without a request, after which a connection gives way to others where there is no room
+FULL_LOOKS = 4
+MAX_LOOK = 64  # connections that are looked at for one
 _TEXT, _BINARY, _CONT, _CLOSE = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.CLOSE
 
 
@@ -65,7 +69,30 @@ class Board:
         self.waiting: dict[Link, float] = {}  # no WebSockets yet, or none any more: when they are cut
         self.delayed: dict[Link, tuple[float, Reject]] = {}
         self.open: set[Link] = set()
-        self.cut = 0  # connections beyond max_waiting, or past a deadline
+        self.cut = 0  # connections that had to give way to others, or were past a deadline
+        self._n_full = 0  # looks in a row at which there was no room
+
+    def has_room(self, n_coming: int = 0) -> bool:
+        """Whether one more may be accepted, beside so many that are no links yet.
+
+        In a storm of connections most of those that wait have sent their request, and wait for their turn; so no more
+        are accepted for the moment, and the kernel keeps them.  What has been silent gives way.
+        """
+        waiting = self.waiting
+        if len(waiting) + n_coming < self.limits.max_waiting:
+            self._n_full = 0
+            return True
+        self._n_full += 1
+        if self._n_full < FULL_LOOKS:  # what has come meanwhile is read first
+            return False
+        silent_since = self.now() + self.limits.head_timeout_s - min(SILENT_S, self.limits.head_timeout_s)
+        for link in islice(waiting, MAX_LOOK):  # the oldest first
+            if waiting[link] <= silent_since and link.undecided:
+                del waiting[link]
+                self.cut += 1
+                link.abort()
+                return True
+        return False
 
     def sweep(self, now: float) -> None:
         """Send the refusals that are due; cut what is past its deadline."""
@@ -129,6 +156,11 @@ class Link:
     def abort(self) -> None:
         """Cut the connection."""
         raise NotImplementedError
+
+    @property
+    def undecided(self) -> bool:
+        """Whether its request has not come yet, or not its verdict."""
+        return self._session is None and self not in self._board.delayed and not self._over
 
     # What the driver calls
 

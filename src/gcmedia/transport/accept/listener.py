@@ -122,12 +122,12 @@ async def listen(
         server = TrioServer(sock)
         tasks.start_soon(server.accept, board, ssl, tasks)
     else:
-        from .on_asyncio import AsyncioLink, listen_asyncio
+        from .on_asyncio import AsyncioLink, AsyncioServer
 
         link = AsyncioLink
         if chosen == "picows":
             from .on_picows import PicowsLink
 
             link = PicowsLink
-        server = await listen_asyncio(link, board, sock, ssl)
+        server = AsyncioServer(link, board, sock, ssl)
     return Listener(chosen, (name[0], name[1]), board, server)

@@ -10,13 +10,15 @@ from typing import Any
 from .link import Board, Link
 from .sockets import BACKLOG
 
-__all__ = ["AsyncioLink", "listen_asyncio"]
+__all__ = ["AsyncioLink", "AsyncioServer"]
 
 #: Of the kernel's octets on their way to a link's parser, which copies them before the loop reads another socket.
 _READ_BUFFER = bytearray(256 * 1024)
 _READ_VIEW = memoryview(_READ_BUFFER)
 WRITE_LIMIT_OCTETS = 64 * 1024
 TLS_TIMEOUT_S = 10.0
+ACCEPT_AT_ONCE = 32
+ACCEPT_PAUSE_S = 0.05
 
 
 class AsyncioLink(Link, asyncio.BufferedProtocol):
@@ -80,10 +82,61 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         self._transport.abort()
 
 
-async def listen_asyncio(
-    link: type[AsyncioLink], board: Board, sock: socket.socket, ssl: ssl_module.SSLContext | None
-) -> asyncio.Server:
-    """Accept connections until the server returned is closed."""
-    options: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_handshake_timeout": TLS_TIMEOUT_S}
-    loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: link(board), sock=sock, backlog=BACKLOG, **options)
+class AsyncioServer:
+    """Accepts connections until it is closed; those that are there go on.
+
+    Some at a time, then those that are there get their turn; and no more than there is room for, see `Board.has_room`.
+    The servers of event loops accept all that the kernel has, before a single request has been read.
+    """
+
+    def __init__(
+        self, link: type[AsyncioLink], board: Board, sock: socket.socket, ssl: ssl_module.SSLContext | None
+    ) -> None:
+        self._link = link
+        self._board = board
+        self._sock = sock
+        self._options: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_handshake_timeout": TLS_TIMEOUT_S}
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        self._n_coming = 0  # accepted, with TLS to be agreed on
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+        self._loop.add_reader(sock, self._accept)
+
+    def close(self) -> None:
+        """Accept no more."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_AT_ONCE):
+            if not self._board.has_room(self._n_coming):
+                self._rest()
+                return
+            try:
+                accepted, _peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # out of file descriptors: try again when some are free
+                self._rest()
+                return
+            accepted.setblocking(False)
+            self._n_coming += 1
+            self._board.spawn(self._begin(accepted))
+
+    def _rest(self) -> None:
+        self._loop.remove_reader(self._sock)
+        self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._loop.add_reader(self._sock, self._accept)
+
+    async def _begin(self, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: self._link(self._board), accepted, **self._options)
+        except (OSError, TimeoutError):  # TLS that comes to nothing; the loop has closed the socket
+            accepted.close()
+        finally:
+            self._n_coming -= 1

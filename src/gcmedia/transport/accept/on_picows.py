@@ -11,12 +11,12 @@ from websockets.http11 import Response
 
 from .link import Board
 from .on_asyncio import AsyncioLink
-from .types import Limits
+from .types import Limits, Session
 
 __all__ = ["PicowsLink"]
 
-# Its read buffer doubles whenever one read nearly fills it, and never shrinks.  So it is given octets in pieces that
-# stay clear of that, and grows for a long frame only.
+# Its read buffer doubles whenever one read nearly fills it, and never shrinks.  So the loop is offered less of it than
+# that, and it grows for a long frame only.
 BUFFER_OCTETS = 8 * 1024
 
 _TEXT, _BINARY, _CONT, _CLOSE = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION, WSMsgType.CLOSE
@@ -35,14 +35,21 @@ SILENT = _Silent(logging.getLogger("gcmedia.server"), {})
 class _Listener(WSListener):
     """What picows calls."""
 
+    __slots__ = ("link",)
+
     def __init__(self, link: PicowsLink) -> None:
         self.link: PicowsLink | None = link
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame came."""
         link = self.link
-        if link is not None:
-            link.take(frame)
+        if link is None or link._over or link._session is None:
+            return
+        kind = frame.msg_type
+        if kind == _BINARY and frame.fin and link._fragments is None:
+            link._session.binary(frame.get_payload_as_bytes())
+        else:
+            link.take(frame, kind, link._session)
 
     def pause_writing(self) -> None:
         """Sessions look at `buffered_octets` instead."""
@@ -93,6 +100,28 @@ class PicowsLink(AsyncioLink):
         self._ws = None
         super().connection_lost(exc)
 
+    def get_buffer(self, sizehint: int) -> Any:
+        """Where the loop reads to."""
+        picows = self._picows
+        if picows is None or self._over:
+            return super().get_buffer(sizehint)
+        room = picows.get_buffer(-1)
+        return room[: max(len(room) * 4 // 5, 64)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Octets have come."""
+        picows = self._picows
+        if picows is None:
+            super().buffer_updated(nbytes)
+        elif not self._over:
+            picows.buffer_updated(nbytes)
+            self._look_for_failure()
+
+    def _look_for_failure(self) -> None:
+        ws = self._ws
+        if ws is not None and ws.is_close_frame_sent and self not in self._board.waiting:
+            self._leave_soon()  # picows has failed the connection
+
     def _feed(self, octets: bytes | bytearray | memoryview) -> None:
         if self._picows is None:
             if self._head is not None and self._protocol is not None:
@@ -102,7 +131,8 @@ class PicowsLink(AsyncioLink):
             self._feed_picows(octets)
 
     def _feed_picows(self, octets: bytes | bytearray | memoryview) -> None:
-        picows, ws = self._picows, self._ws
+        """Octets that came before picows did."""
+        picows = self._picows
         n = len(octets)
         start = 0
         while start < n and self._picows is not None and not self._over:
@@ -111,8 +141,7 @@ class PicowsLink(AsyncioLink):
             room[:size] = octets[start : start + size]
             picows.buffer_updated(size)
             start += size
-            if ws.is_close_frame_sent and self not in self._board.waiting:  # picows has failed the connection
-                self._leave_soon()
+            self._look_for_failure()
 
     def _accept(self, response: Response) -> None:
         head, self._head = self._head, None
@@ -131,15 +160,9 @@ class PicowsLink(AsyncioLink):
         if self._picows is not None:
             self._feed_picows(early)
 
-    def take(self, frame: WSFrame) -> None:
-        """Hand a frame on."""
-        session = self._session
-        if self._over or session is None:
-            return
-        kind = frame.msg_type
-        if kind == _BINARY and frame.fin and self._fragments is None:
-            session.binary(frame.get_payload_as_memoryview())
-        elif kind == _TEXT and frame.fin and self._fragments is None:
+    def take(self, frame: WSFrame, kind: WSMsgType, session: Session) -> None:
+        """Hand on whatever is not a whole frame of audio."""
+        if kind == _TEXT and frame.fin and self._fragments is None:
             session.text(frame.get_payload_as_bytes())
         elif kind == _CLOSE:
             payload = frame.get_payload_as_bytes()

@@ -14,6 +14,7 @@ from .sockets import BACKLOG
 __all__ = ["TrioLink", "TrioServer"]
 
 READ_OCTETS = 64 * 1024
+ACCEPT_PAUSE_S = 0.05
 
 
 class TrioLink(Link):
@@ -121,6 +122,8 @@ class TrioServer:
                     except OSError:
                         await trio.sleep(0.1)  # out of file descriptors: try again when some are free
                         continue
+                    while not board.has_room():  # noqa: ASYNC110 -- a place is free when somebody leaves, or is silent
+                        await trio.sleep(ACCEPT_PAUSE_S)
                     tasks.start_soon(self._serve, board, stream, ssl)
         finally:
             with trio.CancelScope(shield=True):

@@ -122,7 +122,7 @@ class Limits:
         A longer message ends its connection with 1009, before it is stored.
     max_waiting : int
         Connections that are not WebSockets yet, those whose refusal is being delayed included; beyond it new ones
-        are cut.
+        are not accepted until one of them is done, or has been silent for 2 s and is cut for it.
     head_timeout_s : float
         Time for the upgrade request to come, and for the verdict.
     close_timeout_s : float
