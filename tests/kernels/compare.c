@@ -156,6 +156,7 @@ static void compare_transforms(const Kernels *set)
                 fail(set, "fourier_inverse", n_samples, skip);
             n_compared += 2;
         }
+        forget_plan(&plan);
     }
 }
 
@@ -242,6 +243,7 @@ static void compare_gates(const Kernels *set)
             free(groups[g].state.noise);
             free(groups[g].scratch);
         }
+        forget_framing(&framing);
         n_compared += 4 * N_STREAMS;
     }
 }
