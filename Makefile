@@ -74,7 +74,7 @@ build/kernels-native build/kernels-sanitized build/kernels-neon: $(wildcard $(KE
 build/kernels-native:
 	@mkdir -p build && $(CC) $(COMPARE) -o $@ -lm
 build/kernels-sanitized:
-	@mkdir -p build && $(SANITIZE_CC) $(COMPARE) -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -o $@ -lm
+	@mkdir -p build && $(SANITIZE_CC) $(COMPARE) -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -o $@ -lm
 build/kernels-neon:
 	@mkdir -p build && $(NEON_CC) $(COMPARE) -static -o $@ -lm
 

@@ -156,6 +156,7 @@ static void compare_transforms(const Kernels *set)
                 fail(set, "fourier_inverse", n_samples, skip);
             n_compared += 2;
         }
+        forget_plan(&plan);
     }
 }
 
@@ -166,7 +167,7 @@ static void make_streams(int16_t (*streams)[STREAM])
 {
     for (int l = 0; l < N_STREAMS; l++)
         for (int n = 0; n < STREAM; n++) {
-            const int32_t noise = (int16_t)random_word(), level = 4 << (l * 2);
+            const int64_t noise = (int16_t)random_word(), level = 4 << (l < 5 ? l * 2 : 8);
             const int loud = n / (300 + 60 * l) % 3 == 0;
             streams[l][n] = (int16_t)(noise * level * (loud ? 4 : 1) / (1 << 18));
             if (l == 5)
@@ -242,6 +243,7 @@ static void compare_gates(const Kernels *set)
             free(groups[g].state.noise);
             free(groups[g].scratch);
         }
+        forget_framing(&framing);
         n_compared += 4 * N_STREAMS;
     }
 }

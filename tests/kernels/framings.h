@@ -56,6 +56,13 @@ static void plan_fourier(FourierPlan *plan, int size)
     }
 }
 
+static void forget_plan(const FourierPlan *plan)
+{
+    free((void *)plan->stage_twiddles);
+    free((void *)plan->parting);
+    free((void *)plan->lane_twiddles);
+}
+
 /* The transform must be at least as long as the output, and all of it even. */
 static void frame_gate(GateFraming *framing, int size, int hop, int overlap)
 {
@@ -71,6 +78,13 @@ static void frame_gate(GateFraming *framing, int size, int hop, int overlap)
         synthesis[n % 2 * (put_out / 2) + n / 2] = 1.0f / (float)size;
     framing->analysis = analysis;
     framing->synthesis = synthesis;
+}
+
+static void forget_framing(const GateFraming *framing)
+{
+    forget_plan(&framing->fourier);
+    free((void *)framing->analysis);
+    free((void *)framing->synthesis);
 }
 
 /* A state of n_streams side by side; its memory is the first array's. */

@@ -23,7 +23,7 @@ cdef class SpectralGateBank:
     """Noise gates with the same settings for many streams, worked on together.
 
     For streams whose samples come in step, as those of a bridge or of a batch do.  Each stream gets, to the bit, what
-    a `SpectralGate` of its own would give it, for less time the more of them there are, up to 8.
+    a `SpectralGate` of its own would give it, for somewhat less time when there are 8 or more.
 
     Parameters
     ----------
