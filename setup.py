@@ -22,7 +22,12 @@ compile_args = ["-O1" if debug or sanitize else "-O3", "-ffp-contract=off", "-fn
 compile_args += ["-Wno-unreachable-code"]
 link_args = []
 if sanitize:
-    compile_args += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g1"]
+    compile_args += [
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=undefined",
+        "-fno-omit-frame-pointer",
+        "-g1",
+    ]
     link_args += ["-fsanitize=address,undefined"]
 
 directives = {
