@@ -4,7 +4,7 @@
     python benchmarks/quality/train.py make 1800 --seed 5 material.npz
     python benchmarks/quality/train.py learn material.npz network.pkl --steps 2200
     python benchmarks/quality/train.py learn more.npz network.pkl --steps 1500 --start network.pkl --rate 2.5e-3 --under 0.65
-    python benchmarks/quality/train.py refine more.npz network.pkl --steps 2800 --start network.pkl --rate 3e-3
+    python benchmarks/quality/train.py refine more.npz network.pkl --steps 4700 --start network.pkl --rate 3e-3
     python benchmarks/quality/train.py write network.pkl src/gcmedia/_core/kernels/network.h
 
 Speech is espeak-ng's and flite's, in other voices and sentences than those that are judged, and the prompts of Debian's
@@ -299,7 +299,7 @@ def by_ear(p: Any, x: Any, c: Any, s: Any, under: float = 0.65) -> Any:
     fine = (out / level + 1e-6) ** 0.15 - (ideal + 1e-6) ** 0.15
     return (
         -heard
-        + 6 * (1 - jnp.mean(perception.stoi(out, s)))
+        + 15 * (1 - jnp.mean(perception.stoi(out, s)))  # 6 for the first 2,800 steps of the weights that are kept
         + 0.1 * jnp.mean(jnp.log10(distortion + 1e-3))
         + 0.3 * jnp.mean(left)
         + jnp.mean(jnp.where(fine < 0, under, 1.0) * fine * fine * TILT)
