@@ -18,6 +18,7 @@ import anyio.abc
 from ..dialects.audiohook import SharedNonceMemory, SignatureConfig
 from ..errors import ConfigError
 from ..transport.accept import bind, choose_transport
+from .garbage import collections_after
 from .server import AudioHookServer, Handler
 from .status import StatusServer
 from .workers import run_workers
@@ -128,7 +129,7 @@ async def _run(
     loop: str,
 ) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with server, anyio.create_task_group() as tasks:
+        async with collections_after(server.counters.ended.total), server, anyio.create_task_group() as tasks:
             told = "" if where is None else await _tell_status(server, where, tasks)
             host, port = server.address
             log.info(
