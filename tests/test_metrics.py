@@ -161,7 +161,7 @@ def test_every_metric_is_told_of(tmp_path: Path) -> None:
     assert [name for name in known if f"`{name}`" not in page] == []
 
 
-# In CI it is there: .ci/run installs it.
+# promtool is Prometheus's own, a large package that not every developer has; .ci/run installs it, and the test runs.
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool: apt-get install prometheus")
 def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
     done = subprocess.run(
@@ -173,7 +173,7 @@ def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# In CI it is there: .ci/run installs it.
+# promtool is Prometheus's own, a large package that not every developer has; .ci/run installs it, and the test runs.
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool: apt-get install prometheus")
 def test_the_dashboard_s_expressions_are_promql(tmp_path: Path) -> None:
     board = json.loads((DOCS / "grafana-dashboard.json").read_text())

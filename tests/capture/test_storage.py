@@ -30,7 +30,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     done = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=800k", "tmpfs", disk], capture_output=True, text=True, check=False
     )
-    if done.returncode:  # only root may mount; in CI it is root
+    if done.returncode:
+        # Only root may mount, and a developer need not be; in CI it is root, and the test runs.
         pytest.skip(f"no small filesystem can be mounted here: {done.stderr.strip()}")
     yield disk
     subprocess.run(["umount", "-l", disk], check=True)
@@ -98,7 +99,8 @@ def test_a_disk_that_is_read_only_when_the_call_begins(small_disk: Path) -> None
 
 def test_writes_that_fail(tmp_path: Path) -> None:
     cc = shutil.which("cc") or shutil.which("gcc")
-    if cc is None:  # an installed wheel is tested without one too
+    if cc is None:
+        # An installed wheel is tested without one too; in CI there is one, and the test runs.
         pytest.skip("no C compiler to make the library that lets writes fail")
     library = tmp_path / "failing_writes.so"
     source = Path(__file__).with_name("failing_writes.c")

@@ -174,6 +174,14 @@ def test_the_floor_is_where_tones_become_noise() -> None:
     assert power_db(gated(tone, floor_db=-40)[16_000:]) - power_db(tone[16_000:]) < -15
 
 
+@pytest.mark.parametrize("offset", [0.001, 0.01, 0.1])  # the last is far louder than noise can be
+def test_dc_is_noise_however_loud(offset: float) -> None:
+    t = np.arange(3 * 8000) / 8000
+    for tone in (0.0, 0.25):
+        out = gated(offset + tone * np.sin(2 * np.pi * 800 * t))
+        assert out[16_000:].mean() == pytest.approx(0.1 * offset, rel=0.1, abs=1e-4)  # 20 dB down
+
+
 def test_a_rise_of_the_noise_is_followed() -> None:
     x = np.concatenate([white(24_000, -65), white(40_000, -35, 2)])
     out = gated(x)

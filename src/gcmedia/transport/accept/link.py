@@ -136,26 +136,26 @@ class Link:
         self._over = False  # nothing is handed to the session any more
         self._code = 1006
 
-    # Its driver's: asyncio and trio have sockets of their own kind, so each subclass fills in all five
+    # Its driver's
 
     def _write(self, octets: bytes) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # asyncio has a transport for it, trio a queue and a task: each subclass its own
 
     def _finish(self) -> None:
         """Close the socket when what was written is out."""
-        raise NotImplementedError
+        raise NotImplementedError  # only the subclass knows what is not out yet
 
     def _peer(self) -> str:
-        raise NotImplementedError
+        raise NotImplementedError  # the subclass has the socket
 
     @property
     def buffered_octets(self) -> int:
         """Octets that the client has not taken yet."""
-        raise NotImplementedError
+        raise NotImplementedError  # the subclass has what is queued
 
     def abort(self) -> None:
         """Cut the connection."""
-        raise NotImplementedError
+        raise NotImplementedError  # the subclass has the socket, and its task
 
     @property
     def undecided(self) -> bool:
