@@ -209,6 +209,7 @@ class CallFolder:
         self._closed = False
         self._on_storage = on_storage
         self._storage_failed = False
+        self._well_from: int | None = None  # position since which everything could be written
         self._troubles = 0
         self.storage_failures = 0
         self.frames_recorded = 0
@@ -460,7 +461,7 @@ class CallFolder:
         end = max(self.timeline.n_samples, *(track.n_samples for track in self._tracks))
         for track in self._tracks:
             track.finish(end, self._now)
-        self._look_at_storage(end)
+        self._look_at_storage(end, final=True)
         self._closed = True
         self.timeline.n_samples = end
         if stats is not None:
@@ -523,8 +524,11 @@ class CallFolder:
         elif not 0.0 <= now - self._flushed_at < patience:
             self.flush(now)
 
-    def _look_at_storage(self, position: int) -> None:
-        """Raise the alarm once when writing begins to fail, and take it back once all is written again."""
+    def _look_at_storage(self, position: int, *, final: bool = False) -> None:
+        """Raise the alarm once when writing begins to fail, and take it back once all is written again.
+
+        For a second of audio, or to the end: on a full disk a few octets may still find room behind others.
+        """
         troubles, failing = 0, False
         files: tuple[Track | LineFile | AuditLog, ...] = (*self._tracks, *self._lines, self.audit)
         for file in files:
@@ -538,7 +542,12 @@ class CallFolder:
             reason = next((text for text in reasons if text), "the audit trail cannot be written")
             log.warning("A recording cannot be written, the call goes on: %s", reason)
             self._tell("storage_failed", position, reason=reason)
-        elif self._storage_failed and not news and not failing:
+        if news or failing or not self._storage_failed:
+            self._well_from = None
+            return
+        if self._well_from is None:
+            self._well_from = position
+        if final or position - self._well_from >= self.format.sample_rate:
             self._storage_failed = False
             unwritten = sum(track.n_unwritten for track in self._tracks)
             log.info("A recording is written again; %d samples are missing in it", unwritten)
