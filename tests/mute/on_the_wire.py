@@ -41,6 +41,7 @@ class Watched:
         self.wish: bool | None = None
         self.requests = 0
         self.lost = 0
+        self.held_until = float("-inf")  # a refusal that has been read asks to wait so long
 
     async def run(self, observe: Callable[[Observation], None], ready: Callable[[], None]) -> None:
         def watch(said: Observation) -> None:
@@ -51,6 +52,7 @@ class Watched:
 
     async def request(self, muted: bool) -> None:
         assert muted is self.wish, "a superseded request was sent"
+        assert self.clock.now() >= self.held_until, "Retry-After was undercut"
         self.requests += 1
         await self.inner.request(muted)
 
@@ -61,6 +63,9 @@ class Watched:
 
     def _note(self, said: Observation) -> None:
         self.lost += said.source == "lost"
+        asked = getattr(said.error, "retry_after", None)
+        if asked is not None:
+            self.held_until = max(self.held_until, self.clock.now() + asked)
         if said.muted is not None and said.source != "refused":
             self.last_said = said.muted
 
@@ -124,7 +129,10 @@ async def storm(strategy: str, seed: int, n_agents: int, n_wishes: int) -> int:
                 tasks.start_soon(_agent, cloud, leg, Watched(way, clock), draws, n_wishes, counts, entered)
         results = sum(counts)
         assert cloud.journal.failures == 0
-        assert sum(leg.undercuts for leg in legs) == 0, "Retry-After was undercut"
+        if strategy == "interactive-sessions":
+            # Each request waits for its answer, so the server's count is exact.  Over the edge a refusal may still be
+            # on its way when the next command is sent: there `Watched` goes by the refusals that have been read.
+            assert sum(leg.undercuts for leg in legs) == 0, "Retry-After was undercut"
     return results
 
 
@@ -137,7 +145,7 @@ async def _agent(
     counts: list[int],
     entered: list[AgentLeg],
 ) -> None:
-    # A refusal comes back over the edge without an answer to wait for, so requests keep a wider distance there.
+    # Over the edge nothing tells which command a refusal answers: at a distance it is the last one's.
     config = MuteConfig(
         min_interval_s=0.25 if way.readable else 4.0,
         confirm_timeout_s=6.0,

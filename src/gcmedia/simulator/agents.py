@@ -6,6 +6,7 @@ Time is an argument.  Whoever looks at a leg first brings it up to date, so noth
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -282,7 +283,7 @@ class AgentLeg:
             await self._changed.wait()
 
     def _throttle(self, wait_s: float) -> LegRefusal:
-        words = f"Rate limit exceeded the maximum. Retry the request in [{wait_s:.0f}] seconds"
+        words = f"Rate limit exceeded the maximum. Retry the request in [{math.ceil(wait_s)}] seconds"
         return LegRefusal(429, "too.many.requests.retry.after", words, wait_s)
 
     def _plan(self, at: float, muted: bool, by: str) -> None:
