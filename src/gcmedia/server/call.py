@@ -32,8 +32,7 @@ MAX_NOTICES = 1000
 GATHER_S = 0.65
 N_PHASES = 4
 SHARE_OF_FLUSH = 0.7  # of the time within which it has to be on the disk
-STALL_S = 0.3  # and what waits goes on when nothing has come for so long,
-TRICKLE_S = 0.9  # or has come more slowly than it plays
+WAITS = 1.3  # and what waits goes on after so many pieces, when no more has come, or more slowly than it plays
 
 _phases = count()
 
@@ -144,15 +143,16 @@ class HookCall(Delivery):
         self._position = position
         self._fill_s = fill_s
         self._gather_s = min(GATHER_S, SHARE_OF_FLUSH * recording.flush_s)
+        self._wait_s = WAITS * self._gather_s
         self._stream: StreamReceiver | None = None
         self._failed = ""
         self._consumed = consumed
         self._notices: Stream[Any] | None = None
         self._metrics_at = clock.now() + metrics_period_s
-        self._heard_at = 0.0
-        self._passed_at = 0.0
+        self._passed_at = clock.now()
         self._prompt = consumed
-        self._waits = False  # audio has been taken that has not been passed on
+        self._unflushed = False
+        self.due = self._passed_at  # when `tick` has something to do
         self._alarms: list[tuple[str, int, dict[str, Any]]] = []  # of the writers' threads
         self._listen_to(format)
 
@@ -181,8 +181,9 @@ class HookCall(Delivery):
             **self._processing,
         )
         self._stream = stream
-        self._gather = int(self._gather_s * format.sample_rate) // stream.frame_samples * stream.n_channels
-        self._due = self._gather * (1 + next(_phases) % N_PHASES) // N_PHASES
+        gather = int(self._gather_s * format.sample_rate) // stream.frame_samples * stream.n_channels
+        self._gather = 0 if self._prompt else gather
+        self._enough = self._gather * (1 + next(_phases) % N_PHASES) // N_PHASES
         self._receiver = stream  # type: ignore[assignment]  # what is used of it here has the same names
         if self._shown is not None:
             self._shown.receiver = stream
@@ -208,15 +209,12 @@ class HookCall(Delivery):
     def _alarm(self, kind: str, position: int, details: dict[str, Any]) -> None:
         """The disk fails, or works again; told by a writer's thread, and handed on by `tick`."""
         self._alarms.append((kind, position, details))
+        self.due = 0.0
 
     def take(self, payload: bytes | bytearray | memoryview, now: float) -> None:
         """Take audio: decode, record, queue."""
-        n_ready = self._stream.push(payload)  # type: ignore[union-attr]  # there is one where there is audio
-        self._heard_at = now
-        if self._prompt or n_ready >= self._due:
+        if self._stream.push(payload) >= self._enough:  # type: ignore[union-attr]  # there is one where there is audio
             self._pass_on_due(now)
-        else:
-            self._waits = True
 
     def leave_out(self, holes: tuple[Hole, ...], now: float) -> None:
         """Take what the client says that it has dropped."""
@@ -241,14 +239,16 @@ class HookCall(Delivery):
         self._tell_hole(Hole(position, hole.n_samples, hole.cause))
         return self._listen_from(position + hole.n_samples, after=before)
 
-    def _pass_on_due(self, now: float) -> None:
+    def _pass_on_due(self, now: float) -> bool:
+        """Hand on what is due; False when nothing is."""
         assert self._stream is not None
         self._passed_at = now
-        self._due = self._gather
-        self._waits = False
+        self._enough = self._gather
         block = self._stream.block()
-        if block is not None:
-            self._pass_on(block, now)
+        if block is None:
+            return False
+        self._pass_on(block, now)
+        return True
 
     def note(self, kind: str, at: int | None = None, **details: Any) -> None:
         """Tell of something that happened, by the client's own position where it told one."""
@@ -276,24 +276,26 @@ class HookCall(Delivery):
             self._logger.info("[QA Metrics] %s", json.dumps(metrics))
         if self._folder is not None:
             self._folder.metrics(metrics)
-            if self._clock.now() - self._heard_at > GATHER_S:  # else audio does it
-                self._folder.flush(self._clock.now())
+            self._unflushed = True
 
     def _tell_alarms(self) -> None:
         while self._alarms:
             self._tell(*self._alarms.pop(0))
 
     def tick(self, now: float) -> None:
-        """Pass on what waits for more in vain, and write down what is due."""
-        if self._waits and (
-            now - self._heard_at >= STALL_S or now - self._passed_at >= TRICKLE_S or now >= self._metrics_at
-        ):
-            self._pass_on_due(now)
+        """Pass on what waits for more in vain, and write down what is due; to be called when ``due`` has come."""
+        quiet = now - self._passed_at >= self._wait_s
+        if self._stream is not None and (quiet or now >= self._metrics_at) and self._pass_on_due(now):
+            quiet = False
         if self._alarms:
             self._tell_alarms()
         if now >= self._metrics_at:
             self._metrics_at = now + self._metrics_period_s
             self._note_metrics()
+        if quiet and self._unflushed and self._folder is not None:  # else the next audio does it
+            self._unflushed = False
+            self._folder.flush(now)
+        self.due = self._metrics_at if self._stream is None else min(self._metrics_at, self._passed_at + self._wait_s)
 
     async def end(self, failure: Exception | None, cause: str) -> None:
         """It is over: hand out and record what there is, and close the recording."""
@@ -309,6 +311,7 @@ class HookCall(Delivery):
             self._shown.serve_requests()
         if self._folder is not None:
             self._folder.block(block, now)
+            self._unflushed = True
             if block.position >= self._next_sample:
                 self._next_sample = block.position + int(SERIES_S * block.sample_rate)
                 assert self._receiver is not None
@@ -409,6 +412,7 @@ class HookCall(Delivery):
     def subscribe(self, name: str, *, max_frames: int = 1000, overflow: str = "drop_oldest") -> Stream[Frame]:
         """Another consumer of the frames from now on; as of every call."""
         self._prompt = True
+        self._gather = self._enough = 0
         return super().subscribe(name, max_frames=max_frames, overflow=overflow)
 
     async def mask(self, fill: str = "silence") -> None:
@@ -417,7 +421,7 @@ class HookCall(Delivery):
         The client goes on sending; what it sends is in no recording and reaches no consumer.  Where it can, `pause`
         instead: what is said meanwhile is never sent.  Masking again changes nothing.
         """
-        if self._waits:
+        if self._stream is not None:
             self._pass_on_due(self._clock.now())  # it was said before
         await super().mask(fill)
 

@@ -37,7 +37,7 @@ Handler = Callable[[HookCall], Awaitable[object]]
 
 SPARE_FILES = 100  # beside those of sessions
 TICK_S = 0.1
-SESSIONS_EVERY = 5  # ticks between looks at every session
+SESSIONS_EVERY = 2  # ticks between looks at what sessions have to do
 DRAIN_TICK_S = 0.05
 
 
@@ -335,11 +335,12 @@ class AudioHookServer:
             refused.advance(now)
         part = ticks % SESSIONS_EVERY
         if part == 0:
-            for session in [session for session in self.sessions if session.deadline <= now]:
+            for session in [session for session in self.sessions if session.due <= now]:
                 session.advance(now)
             for session in self.sessions:
-                if session.call is not None:
-                    session.call.tick(now)
+                call = session.call
+                if call is not None and call.due <= now:
+                    call.tick(now)
 
     # What sessions ask for
 

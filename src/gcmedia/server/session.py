@@ -27,6 +27,8 @@ class HookSession:
         None before ``open``, and for connection probes.
     identity : Identity
         Who the upgrade request said it is.
+    due : float
+        When `advance` may have something to do; audio does not move it, as it could only be later.
     """
 
     __slots__ = (
@@ -36,6 +38,7 @@ class HookSession:
         "_probe",
         "_server",
         "call",
+        "due",
         "handled",
         "identity",
         "machine",
@@ -50,6 +53,7 @@ class HookSession:
         self._probe = False
         self.identity = identity
         self.machine = ServerMachine(server.protocol, now=now, identity=identity)
+        self.due = self.machine.next_deadline
         self.call: HookCall | None = None
         self.outbox: Outbox | None = None
         self.handled = False  # a handler has run, or runs
@@ -70,7 +74,7 @@ class HookSession:
         self._run(now)
 
     def binary(self, octets: bytes | bytearray | memoryview) -> None:
-        """A frame of audio came."""
+        """A frame of audio came: the one call that there are thousands of a second."""
         server = self._server
         now = server.now()
         if self.machine.receive_audio(octets, now) >= 0:  # type: ignore[arg-type]  # only its length is looked at
@@ -97,13 +101,8 @@ class HookSession:
 
     # The server's side
 
-    @property
-    def deadline(self) -> float:
-        """When `advance` has something to do at the latest."""
-        return self.machine.next_deadline
-
     def advance(self, now: float) -> None:
-        """Let time pass."""
+        """Let time pass; to be called when ``due`` has come."""
         for event in self.machine.advance(now):
             self._happen(event, now)
         self._run(now)
@@ -210,6 +209,7 @@ class HookSession:
                 break
             for event in happened:
                 self._happen(event, now)
+        self.due = machine.next_deadline
         if machine.over and self._connection is not None and not self._closing:
             self._closing = True
             self._connection.close()

@@ -224,11 +224,11 @@ class Link:
             log.exception("an upgrade could not be decided")
             verdict = Reject(500)
         if isawaitable(verdict):
-            self._board.spawn(self._decide_later(verdict, response))
+            self._board.spawn(self._decide_later(verdict, request, response))
         else:
-            self._apply(verdict, response)
+            self._apply(verdict, request, response)
 
-    async def _decide_later(self, verdict: Any, response: Response) -> None:
+    async def _decide_later(self, verdict: Any, request: Request, response: Response) -> None:
         try:
             decided: Verdict = await verdict
         except Exception:
@@ -238,10 +238,10 @@ class Link:
             if isinstance(decided, Accept):
                 decided.session.disconnected(1006)
             return
-        self._apply(decided, response)
+        self._apply(decided, request, response)
         self._feed(b"")  # what came meanwhile
 
-    def _apply(self, verdict: Verdict, response: Response) -> None:
+    def _apply(self, verdict: Verdict, request: Request, response: Response) -> None:
         if isinstance(verdict, Reject):
             if verdict.delay_s > 0:
                 now = self._board.now()
@@ -253,10 +253,10 @@ class Link:
         self._board.waiting.pop(self, None)
         self._board.open.add(self)
         self._session = verdict.session
-        self._accept(response)
+        self._accept(request, response)
         verdict.session.connected(self)
 
-    def _accept(self, response: Response) -> None:
+    def _accept(self, request: Request, response: Response) -> None:
         self._protocol.send_response(response)
         self._flush()
 

@@ -1,55 +1,78 @@
-"""Links whose frames ``picows`` reads and writes; the upgrade is decided as everywhere, then replayed to it."""
+"""Links whose frames ``picows`` reads and writes; the upgrade is decided as everywhere, then told to it."""
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import socket
 from typing import Any
 
 from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its stub
-from websockets.http11 import Response
+from websockets.http11 import Request, Response
 
 from .link import Board
 from .on_asyncio import AsyncioLink
-from .types import Limits, Session
+from .types import Session
 
 __all__ = ["PicowsLink"]
 
-# Its read buffer doubles whenever one read nearly fills it, and never shrinks.  So the loop is offered less of it than
-# that, and it grows for a long frame only.
+# Its read buffer doubles whenever a read nearly fills it, and never shrinks: what the kernel keeps for a read is bounded
+# too, at as much as the longest frames of the protocol make of it.
 BUFFER_OCTETS = 8 * 1024
+KERNEL_OCTETS = 64 * 1024
 
 _TEXT, _BINARY, _CONT, _CLOSE = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION, WSMsgType.CLOSE
 
 
-class _Silent(logging.LoggerAdapter[logging.Logger]):
-    """What clients do wrong is answered and counted; it is no error of ours, and no line in the log."""
+class _Failures:
+    """The logger of one connection: what clients do wrong is no line in the log, but the end of the link.
+
+    A frame that breaks RFC 6455 is told to nobody else: picows sends a close frame, and goes on for a while.
+    """
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: PicowsLink) -> None:
+        self._link = link
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 -- the name is logging's
         return False
 
+    def info(self, *_: object) -> None:
+        """Of every connection."""
 
-SILENT = _Silent(logging.getLogger("gcmedia.server"), {})
+    warning = info
+
+    def error(self, *_: object) -> None:
+        """The connection has failed; its close frame is sent right after this."""
+        asyncio.get_running_loop().call_soon(self._link.look_for_failure)
+
+    exception = error
 
 
 class _Listener(WSListener):
     """What picows calls."""
 
-    __slots__ = ("link",)
+    __slots__ = ("_link",)
 
     def __init__(self, link: PicowsLink) -> None:
-        self.link: PicowsLink | None = link
+        self._link = link
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame came."""
-        link = self.link
-        if link is None or link._over or link._session is None:
+        link = self._link
+        session = link._session
+        if session is None:
             return
         kind = frame.msg_type
         if kind == _BINARY and frame.fin and link._fragments is None:
-            link._session.binary(frame.get_payload_as_bytes())
+            session.binary(frame.get_payload_as_bytes())
         else:
-            link.take(frame, kind, link._session)
+            link.take(frame, kind, session)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The socket is closed."""
+        self._link.lost()
 
     def pause_writing(self) -> None:
         """Sessions look at `buffered_octets` instead."""
@@ -58,107 +81,72 @@ class _Listener(WSListener):
         """Likewise."""
 
 
-def _new_protocol(listener: WSListener, limits: Limits) -> Any:
-    return WSProtocol(
-        None,
-        None,
-        False,
-        lambda request: listener,
-        SILENT,
-        True,
-        None,  # the time for the upgrade is the board's
-        False,
-        20,
-        20,
-        WSAutoPingStrategy.PING_WHEN_IDLE,
-        True,
-        limits.max_message_octets,
-        None,
-        BUFFER_OCTETS,
-    )
-
-
 class PicowsLink(AsyncioLink):
-    """A link whose frames picows handles."""
+    """A link whose frames picows handles: from the upgrade on it is the socket's protocol, and this one listens."""
 
-    __slots__ = ("_head", "_listener", "_picows", "_size", "_ws")
+    __slots__ = ("_head", "_size", "_ws")
 
     def __init__(self, board: Board) -> None:
         super().__init__(board)
         self._head: bytearray | None = bytearray()
-        self._picows: Any = None
-        self._ws: Any = None
-        self._listener: _Listener | None = None
+        self._ws: WSTransport | None = None
         self._size = 0  # of the fragments so far
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def lost(self) -> None:
         """The socket is closed."""
-        picows, self._picows = self._picows, None
-        if picows is not None:
-            self._drop_listener()
-            picows.connection_lost(exc)
         self._ws = None
-        super().connection_lost(exc)
+        self._end()
 
-    def get_buffer(self, sizehint: int) -> Any:
-        """Where the loop reads to."""
-        picows = self._picows
-        if picows is None or self._over:
-            return super().get_buffer(sizehint)
-        room = picows.get_buffer(-1)
-        return room[: max(len(room) * 4 // 5, 64)]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Octets have come."""
-        picows = self._picows
-        if picows is None:
-            super().buffer_updated(nbytes)
-        elif not self._over:
-            picows.buffer_updated(nbytes)
-            self._look_for_failure()
-
-    def _look_for_failure(self) -> None:
+    def look_for_failure(self) -> None:
+        """Leave if picows has failed the connection."""
         ws = self._ws
         if ws is not None and ws.is_close_frame_sent and self not in self._board.waiting:
-            self._leave_soon()  # picows has failed the connection
+            self._leave_soon()
 
     def _feed(self, octets: bytes | bytearray | memoryview) -> None:
-        if self._picows is None:
-            if self._head is not None and self._protocol is not None:
-                self._head += octets
-            super()._feed(octets)
-        else:
-            self._feed_picows(octets)
+        if self._head is not None and self._protocol is not None:
+            self._head += octets
+        super()._feed(octets)
 
-    def _feed_picows(self, octets: bytes | bytearray | memoryview) -> None:
-        """Octets that came before picows did."""
-        picows = self._picows
-        n = len(octets)
-        start = 0
-        while start < n and self._picows is not None and not self._over:
-            room = picows.get_buffer(-1)
-            size = min(n - start, max(len(room) * 4 // 5, 64))
-            room[:size] = octets[start : start + size]
-            picows.buffer_updated(size)
-            start += size
-            self._look_for_failure()
-
-    def _accept(self, response: Response) -> None:
+    def _accept(self, request: Request, response: Response) -> None:
         head, self._head = self._head, None
         assert head is not None
         self._protocol = None
-        self._listener = _Listener(self)
-        self._picows = _new_protocol(self._listener, self._board.limits)
-        self._picows.connection_made(self._transport)
-        self._ws = self._picows.transport
-        end = head.find(b"\r\n\r\n") + 4
-        self._feed_picows(head[:end])
-        if len(head) > end:
-            self._board.spawn(self._go_on(bytes(head[end:])))
+        listener = _Listener(self)
+        picows = WSProtocol(
+            None,
+            None,
+            False,
+            lambda request: listener,
+            _Failures(self),
+            True,
+            None,  # the time for the upgrade is the board's
+            False,
+            20,
+            20,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            True,
+            self._board.limits.max_message_octets,
+            None,
+            BUFFER_OCTETS,
+        )
+        sock = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_OCTETS)
+        picows.connection_made(self._transport)
+        _hand_over(picows, _upgrade(request))
+        if picows.listener is None:  # not good enough for it, and so answered
+            self._transport.close()
+            return
+        self._ws = picows.transport
+        self._transport.set_protocol(picows)
+        early = bytes(head[head.find(b"\r\n\r\n") + 4 :])
+        if early:
+            self._board.spawn(self._go_on(picows, early))
 
-    async def _go_on(self, early: bytes) -> None:
-        if self._picows is not None:
-            self._feed_picows(early)
+    async def _go_on(self, picows: Any, early: bytes) -> None:
+        """Octets that came before picows did."""
+        if not self._over:
+            _hand_over(picows, early)
 
     def take(self, frame: WSFrame, kind: WSMsgType, session: Session) -> None:
         """Hand on whatever is not a whole frame of audio."""
@@ -167,7 +155,7 @@ class PicowsLink(AsyncioLink):
         elif kind == _CLOSE:
             payload = frame.get_payload_as_bytes()
             self._code = 1005 if not payload else int.from_bytes(payload[:2], "big")
-            if not self._ws.is_close_frame_sent:
+            if self._ws is not None and not self._ws.is_close_frame_sent:
                 self._ws.send(_CLOSE, payload)
             self._leave_soon()
         elif kind in (_TEXT, _BINARY, _CONT):
@@ -195,7 +183,8 @@ class PicowsLink(AsyncioLink):
                 self._session.text(whole)
 
     def _fail(self, code: int, reason: str) -> None:
-        self._ws.send_close(code, reason.encode())
+        if self._ws is not None:
+            self._ws.send_close(code, reason.encode())  # type: ignore[arg-type]  # any number
         self._leave_soon()
 
     def _leave_soon(self) -> None:
@@ -204,10 +193,6 @@ class PicowsLink(AsyncioLink):
         self._board.waiting[self] = self._board.now() + self._board.limits.close_timeout_s
         self._transport.close()
         self._leave()
-
-    def _drop_listener(self) -> None:
-        if self._listener is not None:
-            self._listener.link = None
 
     def send_text(self, text: str | bytes) -> None:
         """Send a text message."""
@@ -224,3 +209,21 @@ class PicowsLink(AsyncioLink):
         if self._ws is not None and not self._ws.is_close_frame_sent:
             self._board.waiting[self] = self._board.now() + self._board.limits.close_timeout_s
             self._ws.send_close(code, reason.encode())
+
+
+def _hand_over(picows: Any, octets: bytes) -> None:
+    """Let picows have octets as if it had read them."""
+    rest = memoryview(octets)
+    while rest and not picows.transport.is_disconnected:
+        room = picows.get_buffer(-1)
+        size = min(len(rest), len(room))
+        room[:size] = rest[:size]
+        picows.buffer_updated(size)
+        rest = rest[size:]
+
+
+def _upgrade(request: Request) -> bytes:
+    """The request without what is none of picows' business, as it keeps it."""
+    names = ("Host", "Connection", "Upgrade", "Sec-WebSocket-Version", "Sec-WebSocket-Key")
+    lines = [f"{name}: {value.strip()}" for name in names for value in request.headers.get_all(name)]
+    return "\r\n".join(["GET / HTTP/1.1", *lines, "", ""]).encode()
