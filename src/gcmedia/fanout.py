@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 
@@ -51,6 +51,9 @@ class Latch:
         await self._event.wait()
 
 
+_NONE: deque[Any] = deque()  # of every queue that nothing has been put into: an empty one takes 700 octets
+
+
 class Stream(Generic[T]):
     """One consumer's queue; an async iterator.  Several tasks may share it, each item goes to one of them.
 
@@ -69,7 +72,7 @@ class Stream(Generic[T]):
         self.max_items = max_items
         self.overflow = overflow
         self.dropped = 0
-        self._items: deque[T] = deque()
+        self._items: deque[T] = _NONE
         self._wake = Latch()
         self._room = Latch()
         self._closed = False
@@ -85,6 +88,8 @@ class Stream(Generic[T]):
         """Hand an item over; never waits."""
         if self._closed:
             return
+        if self._items is _NONE:
+            self._items = deque()
         if len(self._items) >= self.max_items and self.overflow != "wait":
             self._drop()
             if self.overflow == "drop_newest":
@@ -97,6 +102,8 @@ class Stream(Generic[T]):
         """Hand items over, and wake the consumer once; never waits."""
         if self._closed or not items:
             return
+        if self._items is _NONE:
+            self._items = deque()
         excess = len(self._items) + len(items) - self.max_items
         if excess > 0 and self.overflow != "wait":
             self._drop(excess)

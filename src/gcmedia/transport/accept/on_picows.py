@@ -16,9 +16,9 @@ from .types import Session
 
 __all__ = ["PicowsLink"]
 
-# Its read buffer doubles whenever a read nearly fills it, and never shrinks: what the kernel keeps for a read is bounded
-# too, at as much as the longest frames of the protocol make of it.
-BUFFER_OCTETS = 8 * 1024
+# Its read buffer, here for a message of 200 ms and a ping, doubles whenever a read nearly fills it, and never shrinks: so
+# what the kernel keeps for a read is bounded too, at as much as the longest frames of the protocol make of it.
+BUFFER_OCTETS = 4608
 KERNEL_OCTETS = 64 * 1024
 
 _TEXT, _BINARY, _CONT, _CLOSE = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION, WSMsgType.CLOSE
@@ -137,6 +137,7 @@ class PicowsLink(AsyncioLink):
         if picows.listener is None:  # not good enough for it, and so answered
             self._transport.close()
             return
+        picows.transport.request.headers.clear()  # which it keeps, for nobody
         self._ws = picows.transport
         self._transport.set_protocol(picows)
         early = bytes(head[head.find(b"\r\n\r\n") + 4 :])
