@@ -231,7 +231,10 @@ class Fanout(Generic[T]):
     @property
     def wanted(self) -> bool:
         """Whether anyone takes what comes."""
-        return any(not stream.closed for stream in self._streams)
+        for stream in self._streams:  # noqa: SIM110 -- asked for every block, and a generator costs more than this
+            if not stream.closed:
+                return True
+        return False
 
     @property
     def congested(self) -> bool:

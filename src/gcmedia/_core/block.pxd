@@ -35,6 +35,8 @@ cdef class Block:
 # The processor has no frame of which some channels have been taken already.
 cdef Block new_block(Processor processor, int64_t n_frames, int64_t n_samples)
 cdef void move_frame(Processor processor, Block block) noexcept nogil
+# Decode whole frames of all channels to their place; only while the processor `takes_whole`.
+cdef void decode_frames(Processor processor, Block block, const uint8_t *octets, int64_t n_frames) noexcept nogil
 # A frame is there: move it, then feed from the octets and move, as far as these go and the block has room.
 # Samples taken; -1 when memory is out.
 cdef Py_ssize_t run_through(Processor processor, Block block, int64_t n_frames, const uint8_t *octets,

@@ -7,7 +7,7 @@ from libc.string cimport memchr, memcpy
 
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.meter cimport note_concealed
-from gcmedia._core.processor cimport Channel, Processor
+from gcmedia._core.processor cimport Channel, Processor, hear
 from gcmedia._core.silence cimport level_from
 
 
@@ -236,6 +236,28 @@ cdef void move_frame(Processor processor, Block block) noexcept nogil:
         (<Channel>processor.channel_at[i])._drop(n)
     block.n_frames += 1
     processor.n_out += n
+
+
+cdef void decode_frames(Processor processor, Block block, const uint8_t *octets, int64_t n_frames) noexcept nogil:
+    """Decode so many frames from octets that hold them whole, straight to their place in the block."""
+    cdef FrameNote *note
+    cdef Py_ssize_t at = processor.n_out - block.position
+    cdef int64_t j
+    cdef int i
+    for j in range(n_frames):
+        for i in range(processor.n_channels):
+            hear(processor, i, octets, block.raw_at[i] + at)
+            note = block._note(block.n_frames, i)
+            note.silent = (<Channel>processor.channel_at[i]).silence.silent
+            note.squares = (<Channel>processor.channel_at[i]).silence.last_squares
+            note.made_up = 0
+            block.silent_frames += note.silent
+        octets += processor.frame_samples * processor.block_octets
+        at += processor.frame_samples
+        block.n_frames += 1
+    processor.concealing = False
+    processor.n_in += n_frames * processor.frame_samples
+    processor.n_out += n_frames * processor.frame_samples
 
 
 cdef Py_ssize_t run_through(Processor processor, Block block, int64_t n_frames, const uint8_t *octets,

@@ -31,6 +31,7 @@ cdef class StreamReceiver:
     # -1: memory is out
     cdef int _feed(self) except -2
     cdef int _fill_up(self) except -2
+    cdef bint _decode_frames(self, Block block, int64_t n_frames) except? False
     cdef int _run_through(self, Block block, int64_t n_frames) except -1
     cdef const uint8_t *_whole_frame(self) except? NULL
     cdef void _advance(self)

@@ -11,7 +11,7 @@ from cpython.bytes cimport (
 )
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
-from gcmedia._core.block cimport Block, new_block, run_through
+from gcmedia._core.block cimport Block, decode_frames, new_block, run_through
 from gcmedia._core.buffer cimport borrow_octets, borrow_samples_into
 from gcmedia._core.frame cimport Frame
 from gcmedia._core.meter cimport Meter
@@ -409,11 +409,32 @@ cdef class StreamReceiver:
         n_samples = min(n_frames * self.processor.frame_samples, self.end - self.processor.n_out)
         block = new_block(self.processor, n_frames, n_samples)
         while block.n_frames < n_frames:
+            if self._decode_frames(block, n_frames):
+                continue
             there = self._fill_up()
             if there <= 0:
                 raise MemoryError()
             self._run_through(block, n_frames)
         return block
+
+    cdef bint _decode_frames(self, Block block, int64_t n_frames) except? False:
+        """Decode the frames that lie whole in one payload, where there is no more to do; False where none does."""
+        cdef Processor processor = self.processor
+        cdef const uint8_t *octets = self._whole_frame()
+        cdef bytes payload = self.payload           # held: another thread may run meanwhile
+        cdef Py_ssize_t size = processor.frame_samples * processor.block_octets
+        cdef int64_t n
+        if octets == NULL:
+            return False
+        n = min(<int64_t>((PyBytes_GET_SIZE(payload) - self.offset) // size), n_frames - block.n_frames)
+        if n < LONG_FRAMES:
+            decode_frames(processor, block, octets, n)
+        else:
+            with nogil:
+                decode_frames(processor, block, octets, n)
+        self.offset += <Py_ssize_t>n * size
+        self._advance()
+        return True
 
     cdef int _run_through(self, Block block, int64_t n_frames) except -1:
         """Move frames into the block as far as the payload goes, of which the first one is there."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from .._core.block import Block
 from .._core.frame import Frame
+from .._core.intake import Intake
 from .._core.stream import StreamReceiver
 from ..clock import Clock
 from ..delivery import Delivery, series
@@ -145,6 +146,7 @@ class HookCall(Delivery):
         self._gather_s = min(GATHER_S, SHARE_OF_FLUSH * recording.flush_s)
         self._wait_s = WAITS * self._gather_s
         self._stream: StreamReceiver | None = None
+        self.intake: Intake | None = None
         self._failed = ""
         self._consumed = consumed
         self._notices: Stream[Any] | None = None
@@ -183,7 +185,11 @@ class HookCall(Delivery):
         self._stream = stream
         gather = int(self._gather_s * format.sample_rate) // stream.frame_samples * stream.n_channels
         self._gather = 0 if self._prompt else gather
-        self._enough = self._gather * (1 + next(_phases) % N_PHASES) // N_PHASES
+        if self.intake is None:
+            self.intake = Intake(stream)
+            self.intake.on_ready = self._on_ready
+        self.intake.receiver = stream
+        self.intake.enough = self._gather * (1 + next(_phases) % N_PHASES) // N_PHASES
         self._receiver = stream  # type: ignore[assignment]  # what is used of it here has the same names
         if self._shown is not None:
             self._shown.receiver = stream
@@ -207,14 +213,18 @@ class HookCall(Delivery):
             behind.hole(Hole(0, self._position, "reconnect"))
 
     def _alarm(self, kind: str, position: int, details: dict[str, Any]) -> None:
-        """The disk fails, or works again; told by a writer's thread, and handed on by `tick`."""
+        """The disk fails, or works again; told by a writer's thread, and handed on by the next `tick`."""
         self._alarms.append((kind, position, details))
-        self.due = 0.0
 
     def take(self, payload: bytes | bytearray | memoryview, now: float) -> None:
-        """Take audio: decode, record, queue."""
-        if self._stream.push(payload) >= self._enough:  # type: ignore[union-attr]  # there is one where there is audio
+        """Take audio that did not come by ``intake``."""
+        assert self._stream is not None
+        assert self.intake is not None
+        if self._stream.push(payload) >= self.intake.enough:
             self._pass_on_due(now)
+
+    def _on_ready(self) -> None:
+        self._pass_on_due(self._clock.now())
 
     def leave_out(self, holes: tuple[Hole, ...], now: float) -> None:
         """Take what the client says that it has dropped."""
@@ -242,8 +252,9 @@ class HookCall(Delivery):
     def _pass_on_due(self, now: float) -> bool:
         """Hand on what is due; False when nothing is."""
         assert self._stream is not None
+        assert self.intake is not None
         self._passed_at = now
-        self._enough = self._gather
+        self.intake.enough = self._gather
         block = self._stream.block()
         if block is None:
             return False
@@ -412,7 +423,9 @@ class HookCall(Delivery):
     def subscribe(self, name: str, *, max_frames: int = 1000, overflow: str = "drop_oldest") -> Stream[Frame]:
         """Another consumer of the frames from now on; as of every call."""
         self._prompt = True
-        self._gather = self._enough = 0
+        self._gather = 0
+        if self.intake is not None:
+            self.intake.enough = 0
         return super().subscribe(name, max_frames=max_frames, overflow=overflow)
 
     async def mask(self, fill: str = "silence") -> None:

@@ -336,11 +336,7 @@ class AudioHookServer:
         part = ticks % SESSIONS_EVERY
         if part == 0:
             for session in [session for session in self.sessions if session.due <= now]:
-                session.advance(now)
-            for session in self.sessions:
-                call = session.call
-                if call is not None and call.due <= now:
-                    call.tick(now)
+                session.tick(now)
 
     # What sessions ask for
 

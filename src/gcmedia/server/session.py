@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
+from .._core.intake import Intake
 from ..dialects.audiohook import Identity, ServerMachine, events
 from ..dialects.audiohook.entities import Entity
 from ..errors import LocalProtocolError
@@ -28,7 +30,9 @@ class HookSession:
     identity : Identity
         Who the upgrade request said it is.
     due : float
-        When `advance` may have something to do; audio does not move it, as it could only be later.
+        When `tick` may have something to do.
+    intake : Intake or None
+        Takes the call's audio while there is nothing to decide about it.
     """
 
     __slots__ = (
@@ -40,6 +44,7 @@ class HookSession:
         "call",
         "due",
         "handled",
+        "intake",
         "identity",
         "machine",
         "outbox",
@@ -55,6 +60,7 @@ class HookSession:
         self.machine = ServerMachine(server.protocol, now=now, identity=identity)
         self.due = self.machine.next_deadline
         self.call: HookCall | None = None
+        self.intake: Intake | None = None
         self.outbox: Outbox | None = None
         self.handled = False  # a handler has run, or runs
 
@@ -70,13 +76,15 @@ class HookSession:
         server = self._server
         now = server.now()
         server.counters.messages += 1
+        self._settle(now)
         self.machine.receive_text(octets, now)
         self._run(now)
 
     def binary(self, octets: bytes | bytearray | memoryview) -> None:
-        """A frame of audio came: the one call that there are thousands of a second."""
+        """A frame of audio came that ``intake`` has not taken."""
         server = self._server
         now = server.now()
+        self._settle(now)
         if self.machine.receive_audio(octets, now) >= 0:  # type: ignore[arg-type]  # only its length is looked at
             counters = server.counters
             counters.audio_frames += 1
@@ -85,8 +93,8 @@ class HookSession:
             if call is not None:
                 try:
                     call.take(octets, now)
-                except Exception:  # of our own making; the session is what must go on
-                    server.log.exception("%s: a frame of audio could not be taken", self.machine.session_id)
+                except Exception as error:  # of our own making; the session is what must go on
+                    self._not_taken(error)
         else:
             self._run(now)
 
@@ -94,6 +102,7 @@ class HookSession:
         """The WebSocket is closed, whoever did it."""
         now = self._server.now()
         self._connection = None
+        self._settle(now)
         for event in self.machine.transport_closed(now):
             self._happen(event, now)
         self._finish(None, "the connection ended")
@@ -101,11 +110,20 @@ class HookSession:
 
     # The server's side
 
-    def advance(self, now: float) -> None:
+    def tick(self, now: float) -> None:
         """Let time pass; to be called when ``due`` has come."""
-        for event in self.machine.advance(now):
-            self._happen(event, now)
-        self._run(now)
+        self._settle(now)
+        self.due = inf
+        if self.machine.next_deadline <= now:
+            for event in self.machine.advance(now):
+                self._happen(event, now)
+            self._run(now)
+        call = self.call
+        if call is not None:
+            if call.due <= now:
+                call.tick(now)
+            self.due = call.due
+        self.due = min(self.due, self.machine.next_deadline)
 
     def pace(self, now: float) -> bool:
         """Send what had to wait; whether more does."""
@@ -182,12 +200,26 @@ class HookSession:
         now = self._server.now()
         if self.outbox is not None:
             self.outbox.finish(now)
+        self._settle(now)
         done = self.machine.disconnect(reason, now, info=info)
         if done and self.call is not None:
             self.call.note("disconnect", self.machine.position, reason=reason)
         return self._did(done, now)
 
     # Inside
+
+    def _settle(self, now: float) -> None:
+        """Tell the machine of the audio that it has not seen."""
+        intake = self.intake
+        if intake is not None and intake.n_payloads:
+            n_payloads, n_octets = intake.settle()
+            self.machine.took_audio(n_payloads, n_octets, now)
+            counters = self._server.counters
+            counters.audio_frames += n_payloads
+            counters.audio_octets += n_octets
+
+    def _not_taken(self, error: Exception) -> None:
+        self._server.log.error("%s: a frame of audio could not be taken", self.machine.session_id, exc_info=error)
 
     def _did(self, done: bool, now: float) -> bool:
         self._run(now)
@@ -209,7 +241,9 @@ class HookSession:
                 break
             for event in happened:
                 self._happen(event, now)
-        self.due = machine.next_deadline
+        self.due = min(self.due, machine.next_deadline)
+        if self.intake is not None:
+            self.intake.block_octets = machine.plain_block
         if machine.over and self._connection is not None and not self._closing:
             self._closing = True
             self._connection.close()
@@ -289,7 +323,14 @@ class HookSession:
             return
         server.counters.opened += 1
         self.outbox = Outbox(self.machine, server.config, server.protocol.max_entities_octets, now)
-        self.call = server.begin(self, event)
+        self.call = call = server.begin(self, event)
+        self.due = min(self.due, call.due)
+        intake = call.intake
+        if intake is not None:
+            intake.max_octets = server.protocol.max_binary_octets
+            intake.otherwise = self.binary
+            intake.on_error = self._not_taken
+            self.intake = intake
 
     def _leave_out(self, holes: Any, now: float) -> None:
         if holes:
@@ -302,6 +343,9 @@ class HookSession:
         if self._finished:
             return
         self._finished = True
+        intake, self.intake = self.intake, None
+        if intake is not None:
+            intake.on_ready = intake.otherwise = intake.on_error = None  # no rings
         if self.call is not None:
             self._server.finish(self, self.call, failure, cause)
 
@@ -310,6 +354,8 @@ class RefusedSession:
     """A WebSocket for a request that is not authorised: told so by the protocol, after the delay."""
 
     __slots__ = ("_connection", "_due", "_server", "_texts", "machine")
+
+    intake = None
 
     def __init__(self, server: Host, now: float, delay_s: float) -> None:
         self._server = server

@@ -237,6 +237,22 @@ class ServerMachine(Machine[ServerState]):
             return position
         return self._unusual_audio(n_octets, now)
 
+    @property
+    def plain_block(self) -> int:
+        """Octets of a sample of all channels while there is nothing to decide about audio; else 0.
+
+        Meanwhile a driver may take messages of 1 to ``max_binary_octets`` octets by itself, as long as they hold whole
+        samples, and tell of them by `took_audio` before anything else happens to this machine.
+        """
+        return self._block
+
+    def took_audio(self, n_messages: int, n_octets: int, now: float) -> None:
+        """Account for binary messages that the driver has taken by itself, see `plain_block`."""
+        assert self.media is not None
+        self._heard = now
+        self.audio_frames += n_messages
+        self._timeline.audio(n_octets // self.media.block_octets)
+
     def receive_text(self, text: str | bytes, now: float) -> None:
         """Take a text message, also as UTF-8; see `events` and `messages_to_send`."""
         self._heard = now

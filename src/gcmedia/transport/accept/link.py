@@ -280,7 +280,7 @@ class Link:
             return
         opcode = frame.opcode
         if opcode is _BINARY and frame.fin:
-            self._session.binary(frame.data)
+            (self._session.intake or self._session.binary)(frame.data)
         elif opcode is _TEXT and frame.fin:
             self._session.text(bytes(frame.data))
         elif opcode is _CONT:

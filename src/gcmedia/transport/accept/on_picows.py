@@ -66,7 +66,11 @@ class _Listener(WSListener):
             return
         kind = frame.msg_type
         if kind == _BINARY and frame.fin and link._fragments is None:
-            session.binary(frame.get_payload_as_bytes())
+            intake = session.intake
+            if intake is None:
+                session.binary(frame.get_payload_as_bytes())
+            else:
+                intake(frame.get_payload_as_bytes())
         else:
             link.take(frame, kind, session)
 

@@ -62,6 +62,11 @@ class Connection(Protocol):
 class Session(Protocol):
     """Whoever is behind a connection; called from the transport's callbacks, so it must never wait."""
 
+    @property
+    def intake(self) -> Callable[[bytes | bytearray | memoryview], object] | None:
+        """What takes binary messages in place of `binary` for the moment, at less cost."""
+        ...
+
     def connected(self, connection: Connection) -> None:
         """The upgrade was accepted."""
         ...
