@@ -421,3 +421,26 @@ def test_what_is_sent_is_json_of_the_protocols_shape() -> None:
     for message in wire.heard:
         assert json.dumps(message)
         assert message["id"] == SESSION_ID
+
+
+def test_audio_that_a_driver_takes_by_itself_counts_as_any() -> None:
+    one, other = Wire(), Wire()
+    for wire in (one, other):
+        assert wire.server.plain_block == 0
+        wire.open()
+        assert wire.server.plain_block == 2
+    sizes = [3200, 2, 640, 64_000]
+    for size in sizes:
+        assert one.server.receive_audio(bytes(size), 60.0) >= 0
+    other.server.took_audio(len(sizes), sum(sizes), 60.0)
+    for name in ("position", "received_samples", "missing_samples", "audio_frames", "next_deadline"):
+        assert getattr(one.server, name) == getattr(other.server, name), name
+    for wire in (one, other):
+        wire.say("paused", position=f"PT{wire.server.position / 8000}S")
+        assert wire.server.plain_block == 0
+        wire.say("resumed", {"start": f"PT{wire.server.position / 8000}S", "discarded": "PT1S"})
+        assert wire.server.plain_block == 2
+        wire.say("nonsense", id=OTHER_ID)
+        assert wire.server.plain_block == 0
+    assert one.server.position == other.server.position
+    assert one.server.anomalies == other.server.anomalies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -349,3 +350,15 @@ async def test_a_recording_that_cannot_be_begun_costs_the_recording_and_not_the_
     assert sum(taken) == 2 * 3200
     assert server.counters.recordings_failed == 1
     assert "cannot be recorded" in caplog.text
+
+
+def test_a_plain_asyncio_run_serves_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with server_of(record_to=tmp_path) as server:
+            async with dial(server) as dialer:
+                await dialer.audio(3)
+                await dialer.hang_up()
+            await settled(lambda: not server.sessions)
+            assert (server.counters.opened, server.counters.audio_frames) == (1, 3)
+
+    asyncio.run(main())

@@ -142,7 +142,7 @@ class FolderBehind:
     ) -> None:
         self._writers = writers
         self._number = number
-        self._on_failure = on_failure
+        self._on_failure: Callable[[Exception], object] | None = on_failure
         self._on_storage = on_storage
         self._folder: CallFolder | None = None
         self._failed = False
@@ -219,6 +219,7 @@ class FolderBehind:
         self._put("last")
         if self._writing.acquire(timeout=CLOSE_TIMEOUT_S):
             self._writing.release()
+        self._on_failure = self._on_storage = None  # they know the call, which knows this
         if self._folder is None:
             return False
         return self._folder.close(stats) and not self.incomplete
@@ -238,7 +239,8 @@ class FolderBehind:
                 self._folder = given[0]()
             except (OSError, GcmediaError) as error:
                 self._failed = True
-                self._on_failure(error)
+                if self._on_failure is not None:
+                    self._on_failure(error)
         elif what == "block":
             block = given[0]
             try:

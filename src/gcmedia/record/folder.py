@@ -488,6 +488,7 @@ class CallFolder:
         except OSError:
             complete = False
         self._journal.close()
+        self._on_storage = None  # it may know the call, which knows this
         if complete:
             failure(os.unlink, self.path / JOURNAL_NAME)
         return complete and not self.incomplete

@@ -312,6 +312,7 @@ class HookCall(Delivery):
         """It is over: hand out and record what there is, and close the recording."""
         await self._finish(failure, cause)
         self._tell_alarms()
+        self._on_event = None  # it may know this call: no ring
         if self._notices is not None:
             self._notices.finish()
 

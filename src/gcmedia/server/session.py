@@ -107,6 +107,7 @@ class HookSession:
             self._happen(event, now)
         self._finish(None, "the connection ended")
         self._server.forget(self)
+        self.call = None  # which has a way to this session: a ring would wait for Python's search for garbage
 
     # The server's side
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl as ssl_module
+import sys
 from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
 from typing import Any
 
 import anyio.abc
@@ -129,5 +131,17 @@ async def listen(
             from .on_picows import PicowsLink
 
             link = PicowsLink
-        server = AsyncioServer(link, board, sock, ssl)
+        server = _as_asyncio().run(AsyncioServer, link, board, sock, ssl)
     return Listener(chosen, (name[0], name[1]), board, server)
+
+
+def _as_asyncio() -> Context:
+    """A context in which anyio knows its backend in callbacks too, also under a plain ``asyncio.run``.
+
+    Where sniffio is installed anyio asks it, and by itself that looks no further than the running task.
+    """
+    context = copy_context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
