@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import resource
 import weakref
 from pathlib import Path
 from typing import Any
@@ -64,3 +66,17 @@ async def test_nothing_of_a_call_waits_for_the_search(transport: str, tmp_path: 
     finally:
         gc.enable()
     assert len(calls) == 3
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="it is the C library of glibc that keeps it")
+async def test_free_memory_between_what_is_not_is_given_back() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    size, n = 20_000, 2000
+    pieces = [bytes(size) for _ in range(n)]
+    full = resident()
+    del pieces[::2], pieces[::2], pieces[::2]  # an eighth of them stays, spread over all the heap
+    async with collections_after(lambda: 0, trim_s=0.001):
+        await settled(lambda: full - resident() > size * n // 2)
+    assert len(pieces) == n // 8
