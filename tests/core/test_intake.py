@@ -1,4 +1,4 @@
-"""The short way into a receiver: what may go it goes it, everything else is left to others, and all of it is counted."""
+"""The short way into a receiver: what may go it goes it, all else is left to others, and everything is counted."""
 
 from __future__ import annotations
 

@@ -242,9 +242,9 @@ cdef void decode_frames(Processor processor, Block block, const uint8_t *octets,
     """Decode so many frames from octets that hold them whole, straight to their place in the block."""
     cdef FrameNote *note
     cdef Py_ssize_t at = processor.n_out - block.position
-    cdef int64_t j
+    cdef int64_t _j
     cdef int i
-    for j in range(n_frames):
+    for _j in range(n_frames):
         for i in range(processor.n_channels):
             hear(processor, i, octets, block.raw_at[i] + at)
             note = block._note(block.n_frames, i)

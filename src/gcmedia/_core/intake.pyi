@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 from typing_extensions import Buffer
 
@@ -9,7 +9,7 @@ from .stream import StreamReceiver
 class Intake:
     receiver: StreamReceiver
     on_ready: Callable[[], object] | None
-    otherwise: Callable[[Buffer], object] | None
+    otherwise: Callable[[Any], object] | None
     on_error: Callable[[Exception], object] | None
     block_octets: int
     max_octets: int

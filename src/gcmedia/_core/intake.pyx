@@ -1,7 +1,7 @@
 """The short way of payloads into a receiver, while there is nothing to decide about them.
 
-Of thousands of calls one is called for each message: as one function of the core it costs a fifth of what the way through
-a protocol machine does.  That one is told of what was taken before it has to know.
+There are thousands of payloads a second; one call into the core for each costs a fifth of the way through a protocol
+machine.  That one is told of what was taken before it has to know.
 """
 
 cimport cython

@@ -3,8 +3,8 @@
 By itself Python looks through all objects whenever their number has grown by a quarter: while thousands of calls come
 in that stops the event loop for 0.3 s and more, again and again, and finds nothing.
 
-And the C library keeps what is free between what is not: audio of all calls comes and goes in pieces of different sizes,
-and a storm of new calls would be paid for in memory as long as the process lives.  So it is told to give that back.
+And the C library keeps what is free between what is not: audio of all calls comes and goes in pieces of different
+sizes, and a storm of new calls would be paid for in memory as long as the process lives.  It is told to give it back.
 """
 
 from __future__ import annotations

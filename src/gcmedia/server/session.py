@@ -44,8 +44,8 @@ class HookSession:
         "call",
         "due",
         "handled",
-        "intake",
         "identity",
+        "intake",
         "machine",
         "outbox",
     )

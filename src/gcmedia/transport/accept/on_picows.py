@@ -16,8 +16,8 @@ from .types import Session
 
 __all__ = ["PicowsLink"]
 
-# Its read buffer, here for a message of 200 ms and a ping, doubles whenever a read nearly fills it, and never shrinks: so
-# what the kernel keeps for a read is bounded too, at as much as the longest frames of the protocol make of it.
+# Its read buffer, here for a message of 200 ms and a ping, doubles whenever a read nearly fills it, and never shrinks.
+# So what the kernel keeps for a read is bounded too, at as much as the longest frames of the protocol make of it.
 BUFFER_OCTETS = 4608
 KERNEL_OCTETS = 64 * 1024
 
@@ -213,7 +213,7 @@ class PicowsLink(AsyncioLink):
         """Send a close frame; cut when it is not answered in time."""
         if self._ws is not None and not self._ws.is_close_frame_sent:
             self._board.waiting[self] = self._board.now() + self._board.limits.close_timeout_s
-            self._ws.send_close(code, reason.encode())
+            self._ws.send_close(code, reason.encode())  # type: ignore[arg-type]  # any number
 
 
 def _hand_over(picows: Any, octets: bytes) -> None:
