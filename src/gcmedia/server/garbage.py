@@ -23,7 +23,7 @@ YOUNG_OBJECTS = 5000  # more than Python's 700, as each message of a call makes 
 NEVER = 1_000_000_000
 MAX_ENDED = 1000  # calls whose objects may lie about
 MAX_WAIT_S = 300.0  # for what handlers leave
-TRIM_S = 5.0  # between times that free memory is given back; takes some milliseconds of a thread
+TRIM_S = 2.0  # between times that free memory is given back; takes some milliseconds of a thread
 
 
 @asynccontextmanager
