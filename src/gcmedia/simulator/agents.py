@@ -356,12 +356,17 @@ class Agents:
     ) -> None:
         self.legs = list(legs)
         self.speed = speed or 1.0
+        self._skipped_s = 0.0
         for leg in self.legs:
             leg.order(faults or MuteFaults())
 
     def now(self) -> float:
         """Seconds of the cloud's clock."""
-        return anyio.current_time() * self.speed
+        return anyio.current_time() * self.speed + self._skipped_s
+
+    def skip(self, seconds: float) -> None:
+        """Put the clock forward; what waits already sleeps on, and looks at it when it wakes."""
+        self._skipped_s += seconds
 
     def find(
         self, *, leg_id: str | None = None, conversation_id: str | None = None, user_id: str | None = None
