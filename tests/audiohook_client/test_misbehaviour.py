@@ -31,7 +31,7 @@ GOOD = {
 }
 
 
-async def call(url: str, *actions: Action, seconds: float = 3.0, **config: float) -> DialReport:
+async def call(url: str, *actions: Action, seconds: float = 3.0, **config: Any) -> DialReport:
     script = Script(actions, seconds=seconds, speed=10.0)
     return await Dialer(url, an_offer(), Speech.shipped(), script=script, config=replace(PATIENT, **config)).run()
 
