@@ -432,7 +432,7 @@ async def test_leaving_early_ends_the_call_and_completes_the_recording(overflow:
         async with call:
             call.subscribe("nobody", max_frames=500, overflow="wait")
             n_taken = 0
-            while n_taken < at and await anext(call, None):  # the call may end before: some frames are dropped
+            while n_taken < at and await anext(call, None) is not None:  # it may end before: some frames are dropped
                 n_taken += 1
             assert overflow != "wait" or n_taken == at
         assert call.state == "ended"
