@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build build-sanitized demo test test-all test-baseline check-kernels check-neon bench bench-gate compressor concealment quality fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
+.PHONY: help build build-sanitized demo test test-all test-stalled test-baseline check-kernels check-neon bench bench-gate compressor concealment quality fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ test: build ## run the tests but the slow ones
 
 test-all: build ## run every test
 	$(RUN) -m pytest $(TEST_ARGS)
+
+test-stalled: export CI = true
+test-stalled: build ## run tests while event loops stall now and then, as on a busy machine; TEST_ARGS="-n 4 tests/edge"
+	$(RUN) -m pytest -p tests.stalls -m "not slow" $(TEST_ARGS)
 
 test-baseline: build ## run the core's tests on the plainest kernels that this processor has
 	GCMEDIA_CPU=baseline $(RUN) -m pytest -m "not slow" tests/core $(TEST_ARGS)
