@@ -217,7 +217,7 @@ async def test_pings_keep_a_socket_that_has_nothing_else_to_say() -> None:
 
 
 async def test_when_the_server_announces_the_end_the_next_socket_is_there_before() -> None:
-    faults = ApiFaults(overlap_s=30.0, close_grace_s=60.0)
+    faults = ApiFaults(overlap_s=150.0, close_grace_s=300.0)  # a second and a half to tell something over both
     async with listening(faults) as here:
         await here.tell(1)
         here.cloud.sim.notifications.announce_close()

@@ -204,7 +204,7 @@ async def test_a_newer_subscription_takes_the_call_over() -> None:
 
 async def test_pings_are_answered_and_other_messages_ignored() -> None:
     async with (
-        Simulator({"conv-1": CALL}, speed=10.0) as cloud,
+        Simulator({"conv-1": CALL}, speed=1.0) as cloud,
         connect(cloud.media_url, additional_headers=bearer(await fetch_token(cloud))) as websocket,
     ):
         await websocket.send(json.dumps({"type": "subscribe", "conversationId": "conv-1"}))
