@@ -226,7 +226,7 @@ async def test_a_peer_that_stops_answering_is_noticed(serve_raw: Serve) -> None:
 
 async def test_pings_measure_the_round_trip(serve_websocket: Serve) -> None:  # 003-16
     clock = ScaledClock(100.0)
-    patience = {"open_timeout_s": 6000.0, "pong_timeout_s": 6000.0}
+    patience: dict[str, Any] = {"open_timeout_s": 6000.0, "pong_timeout_s": 6000.0}
     async with connect(serve_websocket(echo), ping_interval_s=1.0, clock=clock, **patience) as websocket:
         assert websocket.latency_s is None
         with clock.fail_after(6000.0):
