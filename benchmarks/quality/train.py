@@ -9,8 +9,8 @@
 
 Speech is espeak-ng's and flite's, in other voices and sentences than those that are judged, and the prompts of Debian's
 asterisk-core-sounds-{en,es,fr,it,ru}-wav but those that are judged; all at random levels, through random lines, in noise of
-many kinds, some of it coded by the mu-law.  First it learns spectra, then what listeners hear (perception.py).  The model here does what kernels/spectral_isa.h does, frame by frame, the
-network's octets among it.
+many kinds, some of it coded by the mu-law.  First it learns spectra, then what listeners hear (perception.py).  The model
+here does what kernels/spectral_isa.h does, frame by frame, with the network's octets.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -237,8 +237,7 @@ def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
         hidden = c + z * (hidden - c)
         out = rounded(hidden, UNITS[-1], ZEROS[-1]) @ out_of + p["bo"] + jnp.concatenate([ratio] * 3, 1) * p["sk"]
         weights = [
-            jnp.exp2(jnp.clip(part, -8, most)) @ SPREAD
-            for part, most in zip(jnp.split(out, 3, 1), MOST, strict=True)
+            jnp.exp2(jnp.clip(part, -8, most)) @ SPREAD for part, most in zip(jnp.split(out, 3, 1), MOST, strict=True)
         ]
         excess = jnp.maximum(x - noise, 0)
         beside = jnp.pad(excess, ((0, 0), (1, 1)))
@@ -317,10 +316,10 @@ def by_ear(p: Any, x: Any, c: Any, s: Any, under: float = 0.65) -> Any:
     ideal = jnp.maximum(0.81 * s + 0.18 * c + 0.01 * x, 0) / level
     fine = (out / level + 1e-6) ** 0.15 - (ideal + 1e-6) ** 0.15
     return (
-        -heard
-        + 15 * (1 - jnp.mean(perception.stoi(out, s)))  # 6 for the first 2,800 steps of the weights that are kept
+        -1.5 * heard
+        + 15 * (1 - jnp.mean(perception.stoi(out, s)))
         + 0.1 * jnp.mean(jnp.log10(distortion + 1e-3))
-        + 0.3 * jnp.mean(left)
+        + 0.5 * jnp.mean(left)
         + jnp.mean(jnp.where(fine < 0, under, 1.0) * fine * fine * TILT)
     )
 

@@ -28,7 +28,8 @@ TARGET INLINE void K(track_noise)(float most_power, GateState at, const float *p
     }
 }
 
-/* What is left of the last frame, what is over the noise in this one, and what is in the bins on both sides, weighed as the network says, is the speech.  The gain is Wiener's; `left` is to take the place of `clean`. */
+/* What is left of the last frame, what is over the noise in this one, and what is in the bins on both sides, weighed as
+   the network says, is the speech.  The gain is Wiener's; `left` is to take the place of `clean`. */
 TARGET INLINE Lanes K(find_gain)(float least_gain, Lanes clean, Lanes noise, Lanes excess, Lanes beside, Lanes p, Lanes last,
                                  Lanes own, Lanes both, Lanes *left)
 {
@@ -50,8 +51,9 @@ TARGET INLINE void K(find_gains)(float least_gain, GateState at, float *power, c
     }
 }
 
-/* What is louder than noise can be passes as far as it is.  The gains are those of bins whose spectrum this is. */
-TARGET INLINE void K(let_pass)(float least_gain, float most_power, const float *re, const float *im, float *clean, float *gain, int n)
+/* What is louder than noise can be passes as far as it is so; DC never does.  The gains are of bins with this spectrum. */
+TARGET INLINE void K(let_pass)(float least_gain, float most_power, const float *re, const float *im, float *clean, float *gain,
+                               int n)
 {
     for (int k = 0; k < n; k += LANES) {
         const Lanes r = LOAD(re + k), i = LOAD(im + k), p = r * r + i * i + EACH(TINY_POWER);

@@ -50,8 +50,8 @@ TARGET INLINE void K(radix3_##kind)(const float *xr, const float *xi, int from, 
     K(turn_##kind)(tr - di, ti + dr, w ? w + 2 : w, yr + 2 * to, yi + 2 * to); \
 } \
  \
-TARGET INLINE void K(cross4_##kind)(Type ar, Type ai, Type br, Type bi, Type cr, Type ci, Type dr, Type di, float *yr, float *yi, \
-                                    int to, const float *w) \
+TARGET INLINE void K(cross4_##kind)(Type ar, Type ai, Type br, Type bi, Type cr, Type ci, Type dr, Type di, \
+                                    float *yr, float *yi, int to, const float *w) \
 { \
     const Type er = ar + cr, ei = ai + ci, fr = ar - cr, fi = ai - ci; \
     const Type gr = br + dr, gi = bi + di, hr = br - dr, hi = bi - di; \

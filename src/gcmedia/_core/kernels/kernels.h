@@ -48,7 +48,7 @@ typedef struct {
     float *even_tail, *odd_tail;    /* overlap / 2 each: what the last frame adds to the next output */
     float *even_ready, *odd_ready;  /* hop / 2 each: what goes out next */
     float *noise;                   /* per bin: power taken for noise */
-    float *smoothed, *minimum;      /* power, averaged over some hops, and the least of it lately; what noise it tells of */
+    float *smoothed, *minimum;      /* power, averaged over some hops, and the least of it lately; MINIMUM_BIAS times both */
     float *clean;                   /* power of the last frame's output */
     float *hidden;                  /* the network's memory */
 } GateState;
