@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-all test-baseline check-kernels check-neon bench bench-gate compressor concealment quality fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
+.PHONY: help build build-sanitized demo test test-all test-stalled test-baseline check-kernels check-neon bench bench-gate compressor concealment quality fuzz fuzz-sanitize lint format sanitize wheel check-wheel clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,19 +64,32 @@ test: build ## run the tests but the slow ones
 test-all: build ## run every test
 	$(RUN) -m pytest $(TEST_ARGS)
 
+test-stalled: export CI = true
+test-stalled: build ## run tests while event loops stall now and then, as on a busy machine; TEST_ARGS="-n 4 tests/edge"
+	$(RUN) -m pytest -p tests.stalls -m "not slow" $(TEST_ARGS)
+
 test-baseline: build ## run the core's tests on the plainest kernels that this processor has
 	GCMEDIA_CPU=baseline $(RUN) -m pytest -m "not slow" tests/core $(TEST_ARGS)
 
-# Kernels against the portable ones, bit by bit, in C.  NEON needs Debian's gcc-aarch64-linux-gnu and qemu-user.
+# Kernels against the portable ones, bit by bit, in C; each side compiled by itself, so that make -j takes both at once.
+# NEON needs Debian's gcc-aarch64-linux-gnu and qemu-user.  The sanitizer's checks are calls: inline they check no more,
+# and take longer to compile than everything else.
 KERNELS = src/gcmedia/_core/kernels
-COMPARE = -std=gnu11 -O3 -ffp-contract=off -Wall -Wextra -Werror -I$(KERNELS) tests/kernels/portable.c tests/kernels/compare.c
-build/kernels-native build/kernels-sanitized build/kernels-neon: $(wildcard $(KERNELS)/*.h tests/kernels/*.[ch])
-build/kernels-native:
-	@mkdir -p build && $(CC) $(COMPARE) -o $@ -lm
-build/kernels-sanitized:
-	@mkdir -p build && $(SANITIZE_CC) $(COMPARE) -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -o $@ -lm
-build/kernels-neon:
-	@mkdir -p build && $(NEON_CC) $(COMPARE) -static -o $@ -lm
+COMPARE = -std=gnu11 -O3 -ffp-contract=off -Wall -Wextra -Werror -I$(KERNELS)
+COMPARE_SANITIZED = -O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+	--param asan-instrumentation-with-call-threshold=0
+build/kernels/%-native.o: tests/kernels/%.c $(wildcard $(KERNELS)/*.h tests/kernels/*.h)
+	@mkdir -p build/kernels && $(CC) $(COMPARE) -c $< -o $@
+build/kernels/%-sanitized.o: tests/kernels/%.c $(wildcard $(KERNELS)/*.h tests/kernels/*.h)
+	@mkdir -p build/kernels && $(SANITIZE_CC) $(COMPARE) $(COMPARE_SANITIZED) -c $< -o $@
+build/kernels/%-neon.o: tests/kernels/%.c $(wildcard $(KERNELS)/*.h tests/kernels/*.h)
+	@mkdir -p build/kernels && $(NEON_CC) $(COMPARE) -c $< -o $@
+build/kernels-native: build/kernels/compare-native.o build/kernels/portable-native.o
+	@$(CC) $^ -o $@ -lm
+build/kernels-sanitized: build/kernels/compare-sanitized.o build/kernels/portable-sanitized.o
+	@$(SANITIZE_CC) -fsanitize=address,undefined $^ -o $@ -lm
+build/kernels-neon: build/kernels/compare-neon.o build/kernels/portable-neon.o
+	@$(NEON_CC) -static $^ -o $@ -lm
 
 check-kernels: build/kernels-native build/kernels-sanitized ## every kernel of this processor against the portable ones
 	build/kernels-native
@@ -140,7 +153,9 @@ format: build ## let ruff lay out the Python files
 SANITIZED = LD_PRELOAD="$(foreach lib,libasan.so libubsan.so libstdc++.so.6,$(shell $(SANITIZE_CC) -print-file-name=$(lib)))" \
 	ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib GCMEDIA_EXPECT=build/sanitize/lib
-sanitize fuzz-sanitize: export GCMEDIA_DEBUG = 1
+sanitize build-sanitized fuzz-sanitize: export GCMEDIA_DEBUG = 1
+build-sanitized: build/sanitize/.core
+
 sanitize: build/sanitize/.core ## run the core's tests under AddressSanitizer and UBSan, bounds checks on
 	$(SANITIZED) \
 		$(RUN) -m pytest --capture=sys -m "not slow" tests/core $(TEST_ARGS)

@@ -63,6 +63,7 @@ setup(
         build_dir=f"build/cython/{sys.implementation.cache_tag}{'-debug' * debug}{'-sanitize' * sanitize}",
         compiler_directives=directives,
         nthreads=os.cpu_count() or 1,
+        quiet=True,
     ),
     options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,16 @@ def test_004_42_a_token_that_is_accepted_is_told_of_and_not_shown(cloud: Simulat
     )
     assert [code for code, _, _ in answers] == [0, 0, 0]
     assert answers[0][1] == ""
-    for part in ("region   127.0.0.1", "good for 1 h 30 min 0 s", "scopes   none told", ": accepted"):
+    for part in ("region   127.0.0.1", "scopes   none told", ": accepted"):
         assert part in answers[0][2]
+    assert re.search(r"good for 1 h (30 min 0 s|29 min \d+ s)", answers[0][2])  # it has grown older meanwhile
     for _, out, err in answers[1:]:
         assert err == ""
         found: dict[str, Any] = json.loads(out)
         assert found["ok"]
         assert not found["known_region"]
-        assert (found["expires_in_s"], found["scopes"], found["api"]) == (5400, [], "accepted")
+        assert 5340 <= found["expires_in_s"] <= 5400
+        assert (found["scopes"], found["api"]) == ([], "accepted")
     tokens = set(cloud._platform.tokens._issued) - set(issued)
     assert len(tokens) == 3
     shown = json.dumps(answers)

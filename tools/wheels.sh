@@ -11,7 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 # The same commit gives the same archives: their times are those of the commit, and no debug information holds the build's path.
 SOURCE_DATE_EPOCH=$(git -c safe.directory="$PWD" log -1 --format=%ct 2>/dev/null || date +%s)
 unset GCMEDIA_DEBUG GCMEDIA_SANITIZE
-export SOURCE_DATE_EPOCH CFLAGS="${CFLAGS:-} -g0"
+case " ${CFLAGS:-} " in *" -g0 "*) ;; *) CFLAGS="${CFLAGS:+$CFLAGS }-g0" ;; esac
+export SOURCE_DATE_EPOCH CFLAGS
 
 rm -rf "$work/raw" dist
 mkdir -p "$work/raw" dist

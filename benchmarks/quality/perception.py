@@ -94,7 +94,7 @@ def _audible(power: Any, times: float) -> Any:
 
 
 def pesq(out: Any, clean: Any, window_squares: float) -> Any:
-    """P.862's raw score of each stream; powers are frames by streams by bins, 16 ms apart."""
+    """P.862's raw score of each stream; powers are frames by streams by bins, 18 ms apart."""
 
     def bands(power: Any) -> Any:
         mean_square = jnp.mean(power @ LEVEL_BINS, 0) * 2 / (256 * window_squares)
@@ -119,7 +119,7 @@ def pesq(out: Any, clean: Any, window_squares: float) -> Any:
     added = jnp.minimum(added, 12.0) * jax.nn.sigmoid(3 * (added - 3))
     asymmetric = jnp.sum(off * added * WIDTHS, -1)
     weight = ((loud + 1e5) / 1e7) ** 0.04
-    at = np.arange(0, len(loud) - 20, 10)[:, None] + np.arange(20)  # 320 ms
+    at = np.arange(0, len(loud) - 18, 9)[:, None] + np.arange(18)  # 324 ms
 
     def over_time(x: Any) -> Any:
         syllables = jnp.mean(jnp.minimum(x / weight, 45.0)[at] ** 6 + 1e-9, 1) ** (1 / 6)
@@ -134,15 +134,15 @@ def listening_quality(raw: Any) -> Any:
 
 
 def stoi(out: Any, clean: Any) -> Any:
-    """Of each stream; powers are frames by streams by bins, 16 ms apart."""
+    """Of each stream; powers are frames by streams by bins, 18 ms apart."""
     y, x = jnp.sqrt(out @ THIRDS + 1e-12), jnp.sqrt(clean @ THIRDS + 1e-12)
     loud = jnp.sum(clean, -1)
-    at = np.arange(0, len(loud) - 24, 4)[:, None] + np.arange(24)  # 384 ms
+    at = np.arange(0, len(loud) - 21, 4)[:, None] + np.arange(21)  # 378 ms
     speaks = (loud > 1e-4 * jnp.max(loud, 0, keepdims=True)).astype(jnp.float32)[at][..., None]
     y, x, n = y[at] * speaks, x[at] * speaks, jnp.sum(speaks, 1, keepdims=True) + 1e-6
     y = y * jnp.sqrt(jnp.sum(x * x, 1, keepdims=True) / (jnp.sum(y * y, 1, keepdims=True) + 1e-12) + 1e-12)
     y = jnp.minimum(y, x * (1 + 10**0.75))
     y, x = [(part - jnp.sum(part, 1, keepdims=True) / n) * speaks for part in (y, x)]
     found = jnp.sum(y * x, 1) / jnp.sqrt(jnp.sum(y * y, 1) * jnp.sum(x * x, 1) + 1e-12)
-    counts = n[:, 0] > 12
+    counts = n[:, 0] > 10
     return jnp.sum(jnp.where(counts, found, 0.0), (0, 2)) / (15 * jnp.sum(counts, (0, 2)) + 1e-3)

@@ -9,8 +9,8 @@
 
 Speech is espeak-ng's and flite's, in other voices and sentences than those that are judged, and the prompts of Debian's
 asterisk-core-sounds-{en,es,fr,it,ru}-wav but those that are judged; all at random levels, through random lines, in noise of
-many kinds, some of it coded by the mu-law.  First it learns spectra, then what listeners hear (perception.py).  The model here does what kernels/spectral_isa.h does, frame by frame, with
-floats for the network's 16-bit weights.
+many kinds, some of it coded by the mu-law.  First it learns spectra, then what listeners hear (perception.py).  The model
+here does what kernels/spectral_isa.h does, frame by frame, with the network's octets.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 import material
 import numpy as np
 
-N, HOP, OVERLAP, PUT_OUT = 256, 128, 32, 160  # samples at 8 kHz
+N, HOP, FALL = 256, 144, 32  # samples at 8 kHz
 N_BINS, N_HIDDEN = N // 2 + 1, 24
 EDGES = np.array([*range(0, 17, 2), *range(20, 33, 4), *range(40, 65, 8), *range(80, 129, 16)])
 N_BANDS = len(EDGES) - 1
@@ -36,14 +36,19 @@ for band in range(N_BANDS):
     BAND[EDGES[band] : EDGES[band + 1], band] = 1
 SPREAD = BAND.T.copy()  # gives each bin what its band has
 SPREAD[-1, -1] = 1
-RISE = N - OVERLAP
+RISE = N - FALL
 WINDOW = np.concatenate(
-    [np.sin(0.5 * np.pi * (np.arange(RISE) + 0.5) / RISE), np.cos(0.5 * np.pi * (np.arange(OVERLAP) + 0.5) / OVERLAP)]
+    [np.sin(0.5 * np.pi * (np.arange(RISE) + 0.5) / RISE), np.cos(0.5 * np.pi * (np.arange(FALL) + 0.5) / FALL)]
 )
 FULL_SCALE = 0.25 * WINDOW.sum() ** 2
 TINY = 1e-12
 TILT = (1 + np.arange(N_BINS) * 31.25 / 600) ** -0.5
 TILT /= TILT.mean()
+MINIMUM_RISE = 1.0508  # a hop
+# What the network is given: octets that count such units from there, for ratios, shapes, and what it has kept in mind.
+UNITS = np.repeat([1 / 63, 1 / 42, 1 / 63], [N_BANDS, N_BANDS, N_HIDDEN]).astype(np.float32)
+ZEROS = np.repeat([-32.0, -64.0, -64.0], [N_BANDS, N_BANDS, N_HIDDEN]).astype(np.float32)
+MOST = (4, 2, 2)  # of the logarithms of what it says
 TRACKER_RANGE = np.array([[0.3, 0.03, 0.02, 1.0], [0.95, 0.4, 0.8, 3.0]], np.float32)
 
 TEXTS = (
@@ -195,6 +200,21 @@ def spectra(x: np.ndarray) -> np.ndarray:
 
 def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
     """Of all frames of some streams, as spectral_isa.h has them, before the reduction bounds them."""
+    from jax.lax import bitcast_convert_type, stop_gradient
+
+    def inverse(x: Any) -> Any:  # the kernel's rough one, with the slope of the true one
+        rough = bitcast_convert_type(0x7EF127EA - bitcast_convert_type(x, jnp.int32), jnp.float32)
+        return stop_gradient(rough * x) / x
+
+    def rounded(x: Any, unit: Any, zero: Any) -> Any:  # with the slope of what is not
+        return x + stop_gradient((jnp.round(x / unit - zero) + zero) * unit - x)
+
+    def whole(weights: Any, units: Any) -> Any:
+        worth = jnp.max(jnp.abs(weights * units), 0) / 127
+        return rounded(weights, worth / units, 0.0)
+
+    into = whole(jnp.concatenate([p["Wx"], p["Wh"]]), UNITS[:, None])
+    out_of = whole(p["Wo"], UNITS[-1])
     streams = power.shape[1]
     warm_power, most_power = 10**-4.5 * FULL_SCALE, 10**-2.5 * FULL_SCALE
     kept, near, speed, bias = p["tracker"]
@@ -204,27 +224,25 @@ def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
         noise, smoothed, minimum, clean, hidden = state
         warm, share = hop < 8, jnp.where(hop < 3, 1.0, 1.0 / (hop - 2.0))
         smoother = jnp.where(warm, smoothed + share * (x - smoothed), kept * smoothed + (1 - kept) * x)
-        minimum = jnp.where(warm, smoother, jnp.minimum(smoother, minimum * 1.045))
-        far = jnp.maximum(0.0, 1 - x / noise * near)
+        minimum = jnp.where(warm, smoother, jnp.minimum(smoother, minimum * MINIMUM_RISE))
+        far = jnp.maximum(0.0, 1 - x * inverse(noise) * near)
         tracked = jnp.minimum(jnp.maximum(noise + speed * far * far * (x - noise), bias * minimum), most_power)
         begun = noise + share * (jnp.minimum(x, warm_power) - noise)
         noise = jnp.maximum(jnp.where(warm, begun, tracked), TINY)
         loud = jnp.log2(x @ BAND + TINY)
         ratio = jnp.clip((loud - jnp.log2(noise @ BAND)) / 8, -0.5, 1.5)
         shape = jnp.clip((loud - loud.mean(1, keepdims=True)) / 8, -1.5, 1.5)
-        a = jnp.concatenate([ratio, shape], 1) @ p["Wx"] + hidden @ p["Wh"] + p["b"]
+        a = rounded(jnp.concatenate([ratio, shape, hidden], 1), UNITS, ZEROS) @ into + p["b"]
         z, c = jnp.clip(0.5 + 0.25 * a[:, :N_HIDDEN], 0, 1), jnp.clip(a[:, N_HIDDEN:], -1, 1)
         hidden = c + z * (hidden - c)
-        out = hidden @ p["Wo"] + p["bo"] + jnp.concatenate([ratio] * 3, 1) * p["sk"]
+        out = rounded(hidden, UNITS[-1], ZEROS[-1]) @ out_of + p["bo"] + jnp.concatenate([ratio] * 3, 1) * p["sk"]
         weights = [
-            jnp.exp2(jnp.clip(part, -8, most)) @ SPREAD
-            for part, most in zip(jnp.split(out, 3, 1), (4, 2, 2), strict=True)
+            jnp.exp2(jnp.clip(part, -8, most)) @ SPREAD for part, most in zip(jnp.split(out, 3, 1), MOST, strict=True)
         ]
-        excess = jnp.maximum(x / noise - 1, 0)
+        excess = jnp.maximum(x - noise, 0)
         beside = jnp.pad(excess, ((0, 0), (1, 1)))
-        speech = weights[0] * jnp.minimum(clean / noise, 1e4) + weights[1] * excess
-        speech = speech + weights[2] * (beside[:, :-2] + beside[:, 2:]) + 1e-4
-        gain = speech / (1 + speech)
+        speech = weights[0] * clean + weights[1] * excess + weights[2] * (beside[:, :-2] + beside[:, 2:])
+        gain = speech / (noise + speech)
         return (noise, smoother, minimum, gain * gain * x, hidden), gain
 
     none = jnp.zeros((streams, N_BINS))
@@ -253,9 +271,9 @@ def by_spectrum(p: Any, x: Any, c: Any, s: Any, under: float = 0.75) -> Any:
     import jax.numpy as jnp
 
     def correlation(y: Any, x: Any) -> Any:
-        at = jnp.arange(0, len(y) - 24, 6)[:, None] + jnp.arange(24)  # 384 ms
+        at = jnp.arange(0, len(y) - 21, 6)[:, None] + jnp.arange(21)  # 378 ms
         y, x = y[at], x[at]
-        loud = jnp.sum(x**2, 1) > 24e-3 * jnp.mean(x**2)
+        loud = jnp.sum(x**2, 1) > 21e-3 * jnp.mean(x**2)
         scale = jnp.sqrt(jnp.sum(x * x, 1, keepdims=True) / (jnp.sum(y * y, 1, keepdims=True) + 1e-9) + 1e-12)
         y = jnp.minimum(y * scale, x * (1 + 10**0.75))
         y, x = y - y.mean(1, keepdims=True), x - x.mean(1, keepdims=True)
@@ -298,10 +316,10 @@ def by_ear(p: Any, x: Any, c: Any, s: Any, under: float = 0.65) -> Any:
     ideal = jnp.maximum(0.81 * s + 0.18 * c + 0.01 * x, 0) / level
     fine = (out / level + 1e-6) ** 0.15 - (ideal + 1e-6) ** 0.15
     return (
-        -heard
-        + 15 * (1 - jnp.mean(perception.stoi(out, s)))  # 6 for the first 2,800 steps of the weights that are kept
+        -1.5 * heard
+        + 15 * (1 - jnp.mean(perception.stoi(out, s)))
         + 0.1 * jnp.mean(jnp.log10(distortion + 1e-3))
-        + 0.3 * jnp.mean(left)
+        + 0.5 * jnp.mean(left)
         + jnp.mean(jnp.where(fine < 0, under, 1.0) * fine * fine * TILT)
     )
 
@@ -352,41 +370,54 @@ def learn(
 
 
 def write(path: str, to: str) -> None:
-    """Whole numbers, by pairs of inputs; three kinds of 20 outputs become three of 24."""
+    """Octets for weights, by fours of inputs; three kinds of 20 outputs become 64."""
     p = pickle.loads(Path(path).read_bytes())
 
-    def wide(x: np.ndarray) -> np.ndarray:
-        return np.concatenate([np.pad(part, [(0, 0)] * (x.ndim - 1) + [(0, 4)]) for part in np.split(x, 3, -1)], -1)
+    def octets(weights: np.ndarray, units: np.ndarray, zeros: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The weights of octets that count units from zero; what their sum is worth, and what is to be added then."""
+        worth = np.max(np.abs(weights * units[:, None]), 0) / 127
+        whole = np.round(weights * units[:, None] / worth).astype(int)
+        return whole, worth, np.sum(whole * zeros[:, None], 0) * worth
 
-    def in_pairs(x: np.ndarray) -> list[str]:
-        whole = np.round(x * 1024).clip(-32767, 32767).astype(int)
-        return [str(w) for w in whole.reshape(len(x) // 2, 2, -1).transpose(0, 2, 1).ravel()]
+    def wide(x: np.ndarray) -> np.ndarray:
+        return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 4)])
+
+    def in_fours(x: np.ndarray) -> list[str]:
+        return [str(w) for w in x.reshape(len(x) // 4, 4, -1).transpose(0, 2, 1).ravel()]
 
     def number(x: float) -> str:
-        text = f"{x:.6g}"
+        text = f"{np.float32(x):.9g}"
         return text + ("f" if set(text) & set(".e") else ".0f")
 
-    def biases(x: np.ndarray) -> list[str]:
-        return [str(w) for w in np.round(x * 2**24).astype(int)]
+    def numbers(x: np.ndarray) -> list[str]:
+        return [number(x) for x in x]
 
+    hidden = UNITS[-1:].repeat(N_HIDDEN), ZEROS[-1:].repeat(N_HIDDEN)
+    weights, worth, added = octets(np.concatenate([p["Wx"], p["Wh"]]), UNITS, ZEROS)
+    out_weights, out_worth, out_added = octets(p["Wo"], *hidden)
+    # The first half are gates: 0.5 + 0.25 x.
+    share, more = np.repeat([0.25, 1.0], N_HIDDEN), np.repeat([0.5, 0.0], N_HIDDEN)
     kept, near, speed, bias = (float(x) for x in p["tracker"])
     constants = (
         ("POWER_KEPT", kept, "share of the smoothed power that stays from hop to hop"),
         ("NOISE_REACH", 1 / near, "times the noise, over which sound is speech"),
-        ("NOISE_SHARE", speed, "with which the noise follows what is near it, at most"),
+        ("NOISE_SPEED", speed**0.5, "its square is the share with which noise follows what is near it, at most"),
         ("MINIMUM_BIAS", bias, "from the least power to the mean of noise"),
     )
     tables = (
-        ("int16_t", "NETWORK_WEIGHTS", in_pairs(np.concatenate([p["Wx"], p["Wh"]]))),
-        ("int32_t", "NETWORK_BIAS", biases(p["b"])),
-        ("int16_t", "NETWORK_OUT_WEIGHTS", in_pairs(wide(p["Wo"]))),
-        ("int32_t", "NETWORK_OUT_BIAS", biases(wide(p["bo"]))),
-        ("float", "NETWORK_SKIP", [number(x) for x in wide(p["sk"])]),
-        ("float", "NETWORK_MOST", [number(x) for x in np.repeat([4.0, 2.0, 2.0], 24)]),
+        ("int8_t", "NETWORK_WEIGHTS", in_fours(weights)),
+        ("float", "NETWORK_WORTH", numbers(worth * share)),
+        ("float", "NETWORK_BIAS", numbers((p["b"] + added) * share + more)),
+        ("int8_t", "NETWORK_OUT_WEIGHTS", in_fours(wide(out_weights))),
+        ("float", "NETWORK_OUT_WORTH", numbers(wide(out_worth))),
+        ("float", "NETWORK_OUT_BIAS", numbers(wide(p["bo"] + out_added))),
+        ("float", "NETWORK_SKIP", numbers(wide(p["sk"]))),
+        ("float", "NETWORK_MOST", numbers(np.repeat([*MOST, 0.0], [N_BANDS, N_BANDS, N_BANDS, 4]))),
     )
     text = """/* What the gate's network has learned; written by benchmarks/quality/train.py, not by hand.
 
-   Weights are in units of 2**-10, by pairs of inputs; biases in 2**-24.  spectral_isa.h tells what they do. */
+   Weights are by fours of inputs; what the sum over a column is worth, and what is added to it, lie beside.
+   network_isa.h tells what they do. */
 
 #ifndef GCMEDIA_NETWORK_H
 #define GCMEDIA_NETWORK_H
@@ -395,11 +426,11 @@ def write(path: str, to: str) -> None:
 """
     text += "\n"
     for name, value, told in constants:
-        text += f"{f'#define {name} {number(value)}':32}/* {told} */\n"
-    for kind, name, numbers in tables:
-        text += f"\nstatic const {kind} {name}[] __attribute__((aligned(32), unused)) = {{\n"
+        text += f"{f'#define {name} {value:.6g}f':32}/* {told} */\n"
+    for kind, name, items in tables:
+        text += f"\nstatic const {kind} {name}[] __attribute__((aligned(64), unused)) = {{\n"
         line = "   "
-        for item in numbers:
+        for item in items:
             if len(line) + len(item) > 116:
                 text += line + "\n"
                 line = "   "

@@ -73,8 +73,8 @@ async def test_what_is_masked_is_in_no_file_and_no_frame(fill: str, layout: str,
 async def run_acting(folder: Path, act: object, live: list[Capture], gate: GateConfig | None) -> list[Frame]:
     """Capture at an even pace, with something done at some frames."""
     from gcmedia.capture import capture
-    from gcmedia.clock import ScaledClock
     from gcmedia.simulator import Simulator
+    from tests.clocks import HurriedClock
 
     from .running import CONVERSATION, SPEED, UNHURRIED, credentials, patient
 
@@ -85,7 +85,7 @@ async def run_acting(folder: Path, act: object, live: list[Capture], gate: GateC
             CONVERSATION,
             credentials=credentials(cloud),
             profile=patient(),
-            clock=ScaledClock(SPEED),
+            clock=HurriedClock(SPEED),
             folder=folder,
             gate=gate,
             jitter=UNHURRIED,

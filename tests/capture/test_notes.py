@@ -11,10 +11,10 @@ import pytest
 
 from gcmedia import RecordConfig, TokenProvider, Transcript
 from gcmedia.capture import Capture, capture
-from gcmedia.clock import ScaledClock
 from gcmedia.dialects.notifications import Utterance
 from gcmedia.record import Timeline, TranscriptLog, verify_call, wav_info
 from gcmedia.simulator import Call, Disconnect, Faults, Simulator
+from tests.clocks import HurriedClock
 
 from .running import CONVERSATION, SPEED, UNHURRIED, credentials, patient
 
@@ -24,7 +24,7 @@ CALL = Call.demo(seconds=4)
 ROOT = Path(__file__).parents[2]
 
 
-class StillClock(ScaledClock):
+class StillClock(HurriedClock):
     """Wall time that goes with the audio: the call began at this second."""
 
     BEGAN = 1_795_000_000.0
@@ -120,7 +120,7 @@ async def test_a_room_is_mended_before_the_first_call_in_it(tmp_path: Path) -> N
             CONVERSATION,
             credentials=credentials(cloud),
             profile=patient(),
-            clock=ScaledClock(SPEED),
+            clock=HurriedClock(SPEED),
             record_to=room,
             recording=RecordConfig(layout="interleaved", encoding="received"),
             overflow="wait",
@@ -143,7 +143,7 @@ async def test_another_token_is_an_event(tmp_path: Path) -> None:
             token=tokens,
             region=cloud.base_url,
             profile=patient(),
-            clock=ScaledClock(SPEED),
+            clock=HurriedClock(SPEED),
             folder=tmp_path / "call",
             overflow="wait",
             jitter=UNHURRIED,

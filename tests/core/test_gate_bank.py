@@ -121,7 +121,7 @@ def test_a_stream_is_replaced_while_the_others_go_on(kernels: str, before: int) 
     out = np.frombuffer(bank.process(np.ascontiguousarray(mixed[:, before:])), np.int16).reshape(9, -1)
     expected = one_by_one(pcm)[:, before:9000]
     fresh = gcmedia.SpectralGate()
-    fresh.process(bytes(2 * (before % 128)))  # frames begin 128 samples apart
+    fresh.process(bytes(2 * (before % 144)))  # frames begin 144 samples apart
     expected[3] = np.frombuffer(fresh.process(other), np.int16)
     assert (out == expected).all()
 

@@ -123,7 +123,7 @@ def test_signing_in_and_all_calls(browser: Browser, monitor: Monitor, calls: Liv
         browser.sign_in(monitor.url, TOKEN)
         browser.wait("document.querySelectorAll('#rows tr').length === 2")
         assert "first call" in browser.text("#rows tr:nth-child(1)")
-        assert browser.text("#tiles .tile:nth-child(1) dd") == "2"
+        browser.wait("document.querySelector('#tiles .tile:nth-child(1) dd').innerText === '2'")
         fill = "document.querySelector('#rows tr .fill').style.transform"
         before = browser.run(fill)
         browser.wait(f"{fill} !== {before!r}")
@@ -190,8 +190,8 @@ def test_waveforms_move_a_burst_shows_and_the_transcript_follows(
             "window.gcmedia.callPage.spans.some((span) => span.kind === 'masked' && span.to > "
             "span.from && span.to < Infinity)"
         )
-        assert "masked" in browser.text("#events")
-        assert "adds up" in browser.text("#verdict")
+        browser.wait("document.querySelector('#events').innerText.includes('masked')")
+        browser.wait("document.querySelector('#verdict').innerText.includes('adds up')")
         for key, span in (("-", 60), ("+", 30), ("+", 20)):
             browser.run("document.getElementById('stage').focus()")
             browser.key(key)
@@ -294,17 +294,16 @@ def test_a_narrow_screen_shows_the_same(browser: Browser, monitor: Monitor, call
         shown = """[...document.querySelectorAll('#rows .bars, #rows .spark, #rows td:nth-child(6), #rows .badge')]
             .map((part) => part.getBoundingClientRect())
             .every((at) => at.width > 0 && at.left >= 0 && at.right <= innerWidth)"""
+        fits = "document.documentElement.scrollWidth <= innerWidth"  # once the page has been laid out anew
         try:
             for width in (1440, 420, 360):
                 browser.command(
                     "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False
                 )
-                browser.wait(f"innerWidth === {width} && {shown}")
-                assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+                browser.wait(f"innerWidth === {width} && {fits} && {shown}")
             browser.run("document.querySelector('#rows tr button').focus()")
             browser.key("Enter")
-            browser.wait("!document.getElementById('call').hidden")
-            assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+            browser.wait(f"!document.getElementById('call').hidden && {fits}")
         finally:
             browser.command(
                 "Emulation.setDeviceMetricsOverride", width=1440, height=900, deviceScaleFactor=1, mobile=False

@@ -67,6 +67,7 @@ def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) ->
         )
         write(folder, receiver, 100)
         until(lambda: live.meter and live.meter.columns == reference.columns and live.told)
+        until(lambda: live.holes.since(0)[1] and live.events.since(0)[1] and live.transcripts.since(0)[1])
         assert live.meter is not None
         mine, theirs = (
             np.frombuffer(meter.read(0)[1], np.uint8).reshape(-1, 2, 4) for meter in (live.meter, reference)
@@ -75,8 +76,13 @@ def test_a_call_that_is_being_recorded_is_followed_to_its_end(tmp_path: Path) ->
         assert live.holes.since(0)[1][0][1] == Hole(8000, 160, "lost")
         assert [event["kind"] for _, event in live.events.since(0)[1]] == ["reconnect"]
         assert live.transcripts.since(0)[1][0][1].text == "good morning"
-        until(lambda: live.told and dict(zip(_names(), live.told, strict=True))["packets_lost"] == 3)
-        told = dict(zip(_names(), calls.read([live])[0], strict=True))
+        told: dict[str, float] = {}
+
+        def all_is_read() -> bool:  # of files that are read one after the other
+            told.update(zip(_names(), calls.read([live])[0], strict=True))
+            return told["packets_lost"] == 3 and told["buffer_depth"] == 4
+
+        until(all_is_read)
         assert told["packets_expected"] == 102
         assert live.stats().balanced
         assert live.stats().packets_played == 95

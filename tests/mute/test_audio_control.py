@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -120,7 +121,8 @@ async def test_000_14_callers_share_one_attempt_and_one_that_is_cancelled_harms_
 async def test_000_15_000_26_a_lost_server_is_told_and_initialize_connects_again(cloud: CloudMaker) -> None:
     states: list[CallState] = []
     retries: list[MuteEvent] = []
-    async with cloud(mute_faults=MuteFaults(cuts=1.0)) as place, AudioControl(lambda: edge(place), QUICK) as client:
+    config = replace(QUICK, attempts=10)  # the connection is given up before the wish
+    async with cloud(mute_faults=MuteFaults(cuts=1.0)) as place, AudioControl(lambda: edge(place), config) as client:
         client.audio.on("stateChange", states.append)
         client.audio.on("retry", retries.append)
         await client.initialize()

@@ -118,14 +118,16 @@ def test_it_keeps_the_contract() -> None:
 
 @pytest.mark.parametrize("shape", ["flat", "nested"])
 async def test_acceptance_is_one_thing_and_the_event_another(shape: str) -> None:  # 000-28, 000-31, 002-16
-    async with running(faults=MuteFaults(event_delay_s=(5.0, 5.0)), shape=shape) as here:
+    async with running(faults=MuteFaults(event_delay_s=(9000.0, 9000.0)), shape=shape) as here:
         assert here.seen == [Observation(CONNECTED, False, "read")]
         await here.strategy.request(True)
         assert here.cloud.answered("PATCH") == [202]
         assert len(here.seen) == 1
+        here.cloud.sim.agents.skip(9000.0)
         await until(lambda: len(here.seen) == 2)
         assert here.last == Observation(CONNECTED, True, "event")
         await here.strategy.request(False)
+        here.cloud.sim.agents.skip(9000.0)
         await until(lambda: here.last == Observation(CONNECTED, False, "event"))
         assert here.asked() == [True, False]
 
@@ -139,11 +141,11 @@ async def test_an_accepted_request_may_have_no_effect_and_then_nothing_says_it_h
 
 
 async def test_reading_confirms_too_and_needs_no_channel() -> None:  # 002-18
-    async with running(confirmed_by="read", faults=MuteFaults(effect_delay_s=(2.0, 2.0))) as here:
+    async with running(confirmed_by="read", faults=MuteFaults(effect_delay_s=(9000.0, 9000.0))) as here:
         assert here.strategy.confirmed_by == "read"
         await here.strategy.request(True)
         assert (await here.strategy.read()).muted is False
-        await anyio.sleep(0.05)
+        here.cloud.sim.agents.skip(9000.0)
         assert await here.strategy.read() == Observation(CONNECTED, True, "read")
         assert here.cloud.sim.notifications.channels_made == 0
 
@@ -424,14 +426,14 @@ async def test_behind_a_hand_over_events_go_on_and_the_state_is_to_be_read() -> 
 
 
 async def test_a_starved_channel_is_found_out_by_reading_and_replaced() -> None:
-    async with running(api_faults=ApiFaults(starved_channels=1)) as here:
+    async with running(api_faults=ApiFaults(starved_channels=1), starved_after_s=3600.0) as here:
         await here.strategy.request(True)
         await anyio.sleep(0.02)
         assert (await here.strategy.read()).muted is True
         assert len(here.seen) == 1  # and nothing was told; it may still come, so nothing is done yet
         await anyio.sleep(0.05)
         assert here.cloud.sim.notifications.channels_made == 1
-        await anyio.sleep(0.1)  # ten seconds
+        here.cloud.clock.skip(3600.0)
         await here.strategy.read()
         await until(lambda: here.cloud.sim.notifications.channels_made == 2)
         await until(lambda: here.last.source == "lost")

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -220,7 +221,7 @@ async def test_001_31_after_a_lost_connection_it_signs_in_again_and_hears_how_it
 
 async def test_001_26_an_expired_token_is_renewed_without_anybody_noticing(cloud: CloudMaker) -> None:
     async with cloud() as place:
-        async with MuteControl(edge(place), QUICK) as control:
+        async with MuteControl(edge(place), replace(QUICK, attempts=10)) as control:  # until it is connected again
             await until_known(control)
             place.simulator.revoke_tokens()
             with anyio.fail_after(60):

@@ -29,11 +29,18 @@ SOON = ReconnectConfig(attempts=5, base_s=0.5, factor=2.0, cap_s=4.0)
 
 
 class NotingClock(ScaledClock):
-    """Notes what was waited for."""
+    """Notes what was waited for; may be put forward."""
 
     def __init__(self, speed: float) -> None:
         super().__init__(speed)
         self.slept: list[float] = []
+        self._skipped_s = 0.0
+
+    def now(self) -> float:
+        return super().now() + self._skipped_s
+
+    def skip(self, seconds: float) -> None:
+        self._skipped_s += seconds
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

@@ -146,23 +146,31 @@ async def test_half_a_sample_does_not_kill_a_session_silently(transport: str) ->
         await dialer.until(events.Closed)
 
 
-async def test_silent_connections_are_ended_by_their_deadlines(transport: str) -> None:
-    config = ServerConfig(head_timeout_s=0.3, close_timeout_s=0.3)
-    protocol = AudioHookConfig(open_timeout_s=0.3, idle_timeout_s=0.8, close_timeout_s=0.3)
-    async with server_of(transport=transport, config=config, protocol=protocol) as server:
-        port = server.address[1]
-        async with await anyio.connect_tcp("127.0.0.1", port) as mute:
+async def test_a_connection_that_asks_for_nothing_is_ended(transport: str) -> None:
+    async with server_of(transport=transport, config=ServerConfig(head_timeout_s=0.3)) as server:
+        async with await anyio.connect_tcp("127.0.0.1", server.address[1]) as mute:
             with anyio.fail_after(PATIENCE_S), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await mute.receive()
-        async with upgraded(port) as never_opened:
+        await settled(lambda: server.listener.n_open == 0)
+
+
+async def test_a_session_that_is_never_opened_is_ended(transport: str) -> None:
+    protocol = AudioHookConfig(open_timeout_s=0.3, close_timeout_s=0.3)
+    async with server_of(transport=transport, config=ServerConfig(close_timeout_s=0.3), protocol=protocol) as server:
+        async with upgraded(server.address[1]) as never_opened:
             assert (await heard(never_opened))["parameters"]["reason"] == "error"
             with anyio.fail_after(PATIENCE_S), pytest.raises(ConnectionLost):
                 await never_opened.receive()
+        await settled(lambda: not server.sessions and server.listener.n_open == 0)
+
+
+async def test_a_session_that_falls_silent_is_ended(transport: str) -> None:
+    protocol = AudioHookConfig(idle_timeout_s=0.8, close_timeout_s=0.3)
+    async with server_of(transport=transport, config=ServerConfig(close_timeout_s=0.3), protocol=protocol) as server:
         async with dial(server) as dialer:
             await dialer.until(events.Disconnecting)
             await dialer.gone()
-        await settled(lambda: not server.sessions)
-        assert server.listener.n_open == 0
+        await settled(lambda: not server.sessions and server.listener.n_open == 0)
 
 
 async def test_room_is_limited_in_all_and_for_each_key(transport: str) -> None:
@@ -248,7 +256,7 @@ async def test_keys_may_come_from_whoever_is_asked(transport: str) -> None:
             await anyio.sleep(3600)
         return KEYS.get(api_key)
 
-    config = ServerConfig(key_timeout_s=0.2)
+    config = ServerConfig(key_timeout_s=1.0)
     async with server_of(transport=transport, keys=keys, signatures=QUICK, config=config) as server:
         port = server.address[1]
         async with dial(server) as dialer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -76,6 +77,24 @@ async def test_a_client_that_does_not_go_is_cut_and_its_recording_is_whole(trans
                 await server.stop()
             assert not server.sessions
     assert wav_info(tmp_path / asked.conversation_id / "raw-external.wav").n_samples == 6400
+
+
+@pytest.mark.anyio
+async def test_who_has_not_agreed_on_tls_yet_is_let_go_of(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gcmedia.transport.accept.on_asyncio.TLS_TIMEOUT_S", 3600.0)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    async with (
+        server_of(transport=transport, ssl=context) as server,
+        await anyio.connect_tcp(*server.address) as silent,
+        await anyio.connect_tcp(*server.address) as halfway,
+    ):
+        await halfway.send(b"\x16\x03\x01")  # the beginning of a ClientHello
+        await anyio.wait_all_tasks_blocked()
+        await server.stop()
+        with anyio.fail_after(PATIENCE_S):
+            for client in (silent, halfway):
+                with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                    await client.receive()
 
 
 @pytest.mark.anyio

@@ -112,11 +112,11 @@ async def listen_to_the_end(cloud: Simulator, conversation_id: str = "conv-1", *
     raise AssertionError("the call did not end within 50 connections")
 
 
-async def subscribe_without_reading(cloud: Simulator, **subscription: Any) -> SocketStream:
+async def subscribe_without_reading(cloud: Simulator, token: str | None = None, **subscription: Any) -> SocketStream:
     """A connection by hand, subscribed; nothing is read from it but the answer to the upgrade."""
     protocol = ClientProtocol(parse_uri(cloud.media_url))
     request = protocol.connect()
-    request.headers["Authorization"] = f"Bearer {await fetch_token(cloud)}"
+    request.headers["Authorization"] = f"Bearer {token or await fetch_token(cloud)}"
     protocol.send_request(request)
     stream = await anyio.connect_tcp("127.0.0.1", int(cloud.base_url.rpartition(":")[2]))
     await stream.send(b"".join(protocol.data_to_send()))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
+from anyio.abc import SocketStream
 
 from gcmedia.errors import ConfigError
 from gcmedia.simulator import (
@@ -23,7 +27,7 @@ from gcmedia.simulator import (
     Utterance,
 )
 
-from .loopback_client import Received, listen, listen_to_the_end, subscribe_without_reading
+from .loopback_client import Received, fetch_token, listen, listen_to_the_end, subscribe_without_reading
 
 pytestmark = pytest.mark.anyio
 
@@ -204,11 +208,15 @@ async def test_a_half_open_connection_says_nothing_until_the_client_leaves() -> 
     async with Simulator({"conv-1": CALL}, faults, speed=None) as cloud:
         async with await subscribe_without_reading(cloud, sampleRate=8000) as stream:
             octets = 0
+            while octets <= 100 * 336:
+                octets += len(await stream.receive())
+            with anyio.fail_after(60):
+                while not cloud.journal.connections:  # noqa: ASYNC110 -- a state of the other side
+                    await anyio.sleep(0.005)
+            await stream.send(b"\x89\x80\0\0\0\0")  # all has come; now a ping, and a long silence
             with anyio.move_on_after(0.3) as scope:
                 while True:
-                    octets += len(await stream.receive())
-                    if octets > 100 * 336:  # all that is sent; now a ping, and a long silence
-                        await stream.send(b"\x89\x80\0\0\0\0")
+                    await stream.receive()
             assert scope.cancelled_caught
             assert cloud.journal.connections[0].end == "half_open"
             assert cloud.journal.pings == 0
@@ -216,6 +224,35 @@ async def test_a_half_open_connection_says_nothing_until_the_client_leaves() -> 
         truth = cloud.truth("conv-1")
     assert len(rest.packets) == 400 - 100 - 20
     assert truth.holes == (TruthHole(2000, 400, "outage"),)
+
+
+async def test_pings_in_the_moment_of_a_cut_go_unanswered_and_nothing_fails() -> None:
+    """Each connection is cut while pings are on their way, now closer and now further apart."""
+    draws = random.Random(1)
+    faults = Faults(disconnect_every_ms=60, disconnect_outage_ms=20)
+    async with Simulator({"conv-1": Call.demo(seconds=2.0)}, faults, speed=20.0) as cloud:
+        token = await fetch_token(cloud)
+        n_connections = 0
+        while n_connections == 0 or not cloud.truth("conv-1").ended:
+            n_connections += 1
+            stream = await subscribe_without_reading(cloud, token=token)
+            async with stream, anyio.create_task_group() as tasks:
+
+                async def ping(stream: SocketStream = stream) -> None:
+                    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                        while True:
+                            await stream.send(b"\x89\x80\0\0\0\0")
+                            for _ in range(draws.randrange(12)):
+                                await anyio.lowlevel.checkpoint()
+
+                tasks.start_soon(ping)
+                with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                    while True:
+                        await stream.receive()
+                tasks.cancel_scope.cancel()
+        assert n_connections > 10
+        assert cloud.journal.pings > 0
+        assert cloud.journal.failures == 0
 
 
 async def test_transcripts_are_sent_lost_late_or_missed() -> None:

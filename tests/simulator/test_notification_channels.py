@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 
@@ -21,8 +20,10 @@ CHANNELS = "/api/v2/notifications/channels"
 
 
 @asynccontextmanager
-async def service(user: str | None = None, **settings: Any) -> AsyncIterator[tuple[Simulator, httpx.AsyncClient]]:
-    async with Simulator(speed=100.0, **settings) as sim:
+async def service(
+    user: str | None = None, *, speed: float = 1.0, **settings: Any
+) -> AsyncIterator[tuple[Simulator, httpx.AsyncClient]]:
+    async with Simulator(speed=speed, **settings) as sim:
         if user is None:
             async with httpx.AsyncClient(trust_env=False) as client:
                 form = {"grant_type": "client_credentials"}
@@ -124,10 +125,10 @@ async def test_a_second_socket_drops_the_first() -> None:
 
 
 async def test_a_channel_ends_unless_it_is_subscribed_to_again() -> None:
-    async with service(api_faults=ApiFaults(channel_lifetime_s=20.0)) as (_, client):
+    async with service(api_faults=ApiFaults(channel_lifetime_s=2000.0)) as (sim, client):
         kept, left = [(await make(client)) for _ in range(2)]
         for _ in range(4):
-            await anyio.sleep(0.08)
+            sim.agents.skip(800.0)
             await subscribe(client, kept["id"], "a", method="PUT")
         assert (await client.head(f"{CHANNELS}/{kept['id']}")).status_code == 200
         assert (await client.head(f"{CHANNELS}/{left['id']}")).status_code == 404
@@ -139,7 +140,7 @@ async def test_a_channel_ends_unless_it_is_subscribed_to_again() -> None:
 
 async def test_heartbeats_come_by_themselves_and_the_end_of_a_leg_is_told_in_two_words() -> None:
     leg = AgentLeg("leg", conversation_id="conv", user_id="agent")
-    async with service(legs=[leg]) as (sim, client):
+    async with service(speed=100.0, legs=[leg]) as (sim, client):
         channel = await make(client)
         await subscribe(client, channel["id"], "v2.users.agent.conversations.calls")
         async with connect(channel["connectUri"]) as socket:
@@ -181,7 +182,7 @@ async def test_requests_of_a_token_have_a_budget_and_say_what_is_left_of_it() ->
         assert answers[3].json()["code"] == "too.many.requests.retry.after"
         await client.get(CHANNELS)
         assert sim.gate.undercuts == 1
-        await anyio.sleep(wait / 100.0 + 0.02)
+        sim.agents.skip(wait)
         assert (await client.get(CHANNELS)).status_code == 200
 
 

@@ -115,8 +115,11 @@ async def test_003_35_a_consumer_that_may_miss_nothing_holds_the_server_back() -
         patient_one = streams.subscribe("patient", max_frames=2, overflow="wait", include_silence=True)
         frames: list[MediaFrame] = []
         async with streams:
+            with anyio.fail_after(60):
+                while streams["a"].state != "live":  # noqa: ASYNC110 -- a state of the other side
+                    await anyio.sleep(0.005)
             await anyio.sleep(0.05)
-            assert streams["a"].state == "live"
+            assert streams["a"].state == "live"  # the server would be done by now
             async for frame in patient_one:
                 frames.append(frame)
         assert len(frames) == 100

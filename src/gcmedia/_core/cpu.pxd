@@ -22,7 +22,7 @@ cdef extern from "kernels/kernels.h":
         const float *analysis
         const float *synthesis
     ctypedef struct GateLevels:
-        float warm_power, most_power, passed, least_gain
+        float warm_power, most_power, least_gain
     ctypedef struct GateState:
         int position, n_warm
         float *even
@@ -32,7 +32,6 @@ cdef extern from "kernels/kernels.h":
         float *even_ready
         float *odd_ready
         float *noise
-        float *inverse
         float *smoothed
         float *minimum
         float *clean

@@ -3,15 +3,15 @@
 The spectral gate cuts the stream into overlapping frames, weighs each bin of a frame's spectrum by how likely it
 is to be more than noise, and adds the frames up again.
 
-Frames are 32 ms long, for bins of 31 Hz, and 16 ms apart; only the last 20 ms of a frame are put out, and 4 ms of
+Frames are 32 ms long, for bins of 31 Hz, and 18 ms apart; only the last 20 ms of a frame are put out, and 2 ms of
 them overlap.  So the delay is 20 ms for any chunking, less than windows of equal halves would take.  The analysis
 window rises over 28 ms and falls over 4; the synthesis window makes the product of both 1 where outputs are alone and
 a sum of 1 where they overlap (D. Mauler and R. Martin, A low delay, variable resolution, perfect reconstruction
-spectral analysis-synthesis system, EUSIPCO 2007).  With ``low_delay`` the last 10 ms of frames 6.4 ms apart are put
+spectral analysis-synthesis system, EUSIPCO 2007).  With ``low_delay`` the last 10 ms of frames 9 ms apart are put
 out.
 
 Noise per bin moves towards what is near it, the faster the nearer, and is kept between two bounds.  It is no less than
-1.5 times a minimum of the smoothed power that rises by at most 12 dB a second, so a rise of the noise is followed
+a minimum of the smoothed power tells of, which rises by at most 12 dB a second, so a rise of the noise is followed
 (G. Doblinger, Computationally efficient speech enhancement by spectral minima tracking in subbands, Eurospeech 1995).
 And it is no more than 20 dB over the floor of the settings.
 
@@ -59,19 +59,20 @@ cdef dict _framings = {}
 cdef class _Framing:
     def __cinit__(self, int sample_rate, bint low_delay):
         cdef GateFraming *framing = &self.framing
-        cdef int whole = sample_rate // 50 // 2 * 2, put_out, rise, n, size, half, side
+        cdef int whole = sample_rate // 50 // 2 * 2, put_out, fall, rise, n, size, half, side
         cdef double total = 0.0
         cdef double *analysis
         cdef double share
         put_out = sample_rate // 100 // 2 * 2 if low_delay else whole
-        framing.overlap = put_out // 10 * 2
+        framing.overlap = put_out // 20 * 2
         framing.hop = put_out - framing.overlap
+        fall = 2 * framing.overlap
         size = _smooth_size(2 * (whole - whole // 10 * 2))
         half = size // 2
         self.fft = shared_fft(size)
         framing.fourier = self.fft.plan
         framing.n_bins = max(BAND_BINS, (half + 8) // 8 * 8)
-        rise = size - framing.overlap
+        rise = size - fall
         self.windows = <float *>malloc((size + put_out) * sizeof(float))
         analysis = <double *>malloc(size * sizeof(double))
         if self.windows == NULL or analysis == NULL:
@@ -83,7 +84,7 @@ cdef class _Framing:
             if n < rise:
                 analysis[n] = sin(0.5 * M_PI * (n + 0.5) / rise)
             else:
-                analysis[n] = cos(0.5 * M_PI * (n - rise + 0.5) / framing.overlap)
+                analysis[n] = cos(0.5 * M_PI * (n - rise + 0.5) / fall)
             total += analysis[n]
             self.windows[(n & 1) * half + n // 2] = <float>(0.5 * analysis[n])
         for n in range(put_out):
@@ -128,11 +129,10 @@ cdef Py_ssize_t lay_out(GateState *state, const GateFraming *framing, int n_stre
     """Let the arrays of a state, for some streams side by side, point into memory; return how many floats they take."""
     cdef Py_ssize_t half = framing.fourier.half, n_bins = framing.n_bins, at = 0
     state.noise = memory
-    state.inverse = memory + n_bins * n_streams
-    state.smoothed = memory + 2 * n_bins * n_streams
-    state.minimum = memory + 3 * n_bins * n_streams
-    state.clean = memory + 4 * n_bins * n_streams
-    at = 5 * n_bins * n_streams
+    state.smoothed = memory + n_bins * n_streams
+    state.minimum = memory + 2 * n_bins * n_streams
+    state.clean = memory + 3 * n_bins * n_streams
+    at = 4 * n_bins * n_streams
     state.hidden = memory + at
     at += GATE_HIDDEN * n_streams
     state.even = memory + at
@@ -178,7 +178,7 @@ cdef class SpectralGate:
     Notes
     -----
     Any chunking gives the same output, to the bit, and so does any processor.  With ``reduction_db=0`` the output is
-    the input, delayed: int16 to the bit, float32 to rounding.  int16 results saturate.  Some 5 KB of state at 8 kHz;
+    the input, delayed: int16 to the bit, float32 to rounding.  int16 results saturate.  Some 4 KB of state at 8 kHz;
     one gate serves one stream and one thread.
     """
 
@@ -201,7 +201,6 @@ cdef class SpectralGate:
             self._framing = _framing_for(sample_rate, config.low_delay)
             self._levels.warm_power = <float>(pow(10.0, config.floor_db / 10.0) * self._framing.full_scale)
             self._levels.most_power = <float>(pow(10.0, (config.floor_db + ROOM_DB) / 10.0) * self._framing.full_scale)
-            self._levels.passed = <float>1.0 / self._levels.most_power
             self.delay_samples = self._framing.framing.hop + self._framing.framing.overlap
             self._lay_out()
         self.clear()

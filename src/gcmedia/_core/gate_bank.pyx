@@ -49,7 +49,7 @@ cdef class SpectralGateBank:
 
     Notes
     -----
-    Some 5 KB of state for a stream at 8 kHz, and as much for those that are missing to a multiple of 8.  The GIL is
+    Some 4 KB of state for a stream at 8 kHz, and as much for those that are missing to a multiple of 8.  The GIL is
     released meanwhile; one bank serves one thread at a time.
     """
 
@@ -69,7 +69,7 @@ cdef class SpectralGateBank:
         self._n_groups = (n + GATE_LANES - 1) // GATE_LANES
         # Whole lines of the cache for each group.
         self._group_size = (lay_out(&layout, &self._gate._framing.framing, GATE_LANES, NULL) + 15) // 16 * 16
-        n_scratch = GATE_LANES * (8 * self._gate._framing.framing.n_bins + 2)
+        n_scratch = GATE_LANES * 4 * (self._gate._framing.framing.n_bins + 1)
         self._groups = <GateGroup *>calloc(self._n_groups, sizeof(GateGroup))
         self._memory = <float *>calloc(self._n_groups * self._group_size + n_scratch + 16, sizeof(float))
         if self._groups == NULL or self._memory == NULL:
@@ -201,7 +201,7 @@ cdef class SpectralGateBank:
         index : int, optional
             Which stream, for another call in its place.  Its frames begin with those of the others, so it gets what
             a gate of its own would give it that had first taken digital silence since the last of these, less than
-            16 ms of it.
+            18 ms of it.
 
         Raises
         ------

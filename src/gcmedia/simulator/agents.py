@@ -282,6 +282,10 @@ class AgentLeg:
         with anyio.move_on_after(max(0.0, seconds)):
             await self._changed.wait()
 
+    def look_again(self) -> None:
+        """Wake those who wait: another time has come than they were told."""
+        self._changed.set()
+
     def _throttle(self, wait_s: float) -> LegRefusal:
         words = f"Rate limit exceeded the maximum. Retry the request in [{math.ceil(wait_s)}] seconds"
         return LegRefusal(429, "too.many.requests.retry.after", words, wait_s)
@@ -356,12 +360,23 @@ class Agents:
     ) -> None:
         self.legs = list(legs)
         self.speed = speed or 1.0
+        self._skipped_s = 0.0
         for leg in self.legs:
             leg.order(faults or MuteFaults())
 
     def now(self) -> float:
         """Seconds of the cloud's clock."""
-        return anyio.current_time() * self.speed
+        return anyio.current_time() * self.speed + self._skipped_s
+
+    def skip(self, seconds: float) -> None:
+        """Put the clock forward.
+
+        What legs had to do and to tell meanwhile happens at once; whatever else waits sleeps on until it would have
+        woken.
+        """
+        self._skipped_s += seconds
+        for leg in self.legs:
+            leg.look_again()
 
     def find(
         self, *, leg_id: str | None = None, conversation_id: str | None = None, user_id: str | None = None

@@ -144,6 +144,8 @@ class WebSocket:
 
     async def _flush(self) -> None:
         octets = self._protocol.data_to_send()
+        if self._silent:  # since its caller began to wait for the lock
+            return
         data = b"".join(octets)
         if data:
             await self._stream.send(data)

@@ -3,52 +3,65 @@
 
 #ifdef ISA
 
-/* Move the noise towards what is near it, and no lower than the least power of the last second.  `excess` is what is
-   over the noise, as a multiple of it.  (Pointers are handed by value: vectors may be stored over anything.) */
+/* Roughly 1 / x of a positive, normal x, within an eighth: the exponent turned round, and the mantissa with it. */
+TARGET INLINE Lanes K(rough_inverse)(Lanes x) { return (Lanes)(EACH_INT(0x7EF127EA) - (Ints)x); }
+
+/* Move the noise towards what is near it, and no lower than the least power of the last second; `excess`, where it
+   is wanted, is what is over it.  (Pointers are handed by value: vectors may be stored over anything.) */
 TARGET INLINE void K(track_noise)(float most_power, GateState at, const float *power, float *excess, int from, int to)
 {
     for (int k = from; k < to; k += LANES) {
         const Lanes p = LOAD(power + k), noise = LOAD(at.noise + k);
-        const Lanes smoothed = LOAD(at.smoothed + k) * POWER_KEPT + p * (1.0f - POWER_KEPT);
+        const Lanes smoothed = LOAD(at.smoothed + k) * POWER_KEPT + p * ((1.0f - POWER_KEPT) * MINIMUM_BIAS);
         const Lanes minimum = lesser_of(smoothed, LOAD(at.minimum + k) * MINIMUM_RISE);
-        const Lanes far = greater_of(EACH(1.0f) - p * LOAD(at.inverse + k) * (1.0f / NOISE_REACH), EACH(0.0f));
-        Lanes inverse, now = noise + (p - noise) * (far * far * NOISE_SHARE);
-        now = greater_of(now, minimum * MINIMUM_BIAS);
+        const Lanes near = EACH(NOISE_SPEED) - p * K(rough_inverse)(noise) * (NOISE_SPEED / NOISE_REACH);
+        const Lanes speed = greater_of(near, EACH(0.0f));
+        Lanes now = noise + (p - noise) * (speed * speed);
+        now = greater_of(now, minimum);
         now = lesser_of(now, EACH(most_power));
         now = greater_of(now, EACH(TINY_POWER));
-        inverse = EACH(1.0f) / now;
         STORE(at.smoothed + k, smoothed);
         STORE(at.minimum + k, minimum);
         STORE(at.noise + k, now);
-        STORE(at.inverse + k, inverse);
-        STORE(excess + k, greater_of(p * inverse - EACH(1.0f), EACH(0.0f)));
+        if (excess != NULL)
+            STORE(excess + k, greater_of(p - now, EACH(0.0f)));
     }
 }
 
-/* What is left of the last frame, what is over the noise in this one, and what is in the bins on both sides, `by` floats
-   away, weighed as the network says, is the ratio of speech to noise; it is no less than noise as loud as can be would
-   leave.  The gain is Wiener's; `left` is to take the place of `clean`. */
-TARGET INLINE Lanes K(find_gain)(const GateLevels *levels, Lanes clean, const float *inverse, const float *excess, int by,
-                                 Lanes p, Lanes last, Lanes own, Lanes both, Lanes *left)
+/* What is left of the last frame, what is over the noise in this one, and what is in the bins on both sides, weighed as
+   the network says, is the speech.  The gain is Wiener's; `left` is to take the place of `clean`. */
+TARGET INLINE Lanes K(find_gain)(float least_gain, Lanes clean, Lanes noise, Lanes excess, Lanes beside, Lanes p, Lanes last,
+                                 Lanes own, Lanes both, Lanes *left)
 {
-    const Lanes before = lesser_of(clean * LOAD(inverse), EACH(1e4f));
-    const Lanes beside = LOAD(excess - by) + LOAD(excess + by), passed = p * levels->passed - EACH(1.0f);
-    const Lanes heard = last * before + own * LOAD(excess) + both * beside + EACH(1e-4f);
-    const Lanes ratio = greater_of(heard, passed), raw = ratio / (EACH(1.0f) + ratio);
+    const Lanes speech = last * clean + own * excess + both * beside, raw = speech / (noise + speech);
     *left = raw * raw * p;
-    return greater_of(raw, EACH(levels->least_gain));
+    return greater_of(raw, EACH(least_gain));
 }
 
-/* Of some bins of one stream; gains take the place of the power. */
-TARGET INLINE void K(find_gains)(const GateLevels *levels, GateState at, float *power, const float *excess, Lanes last,
+/* Of some bins of one stream; gains take the place of the power.  DC is no speech. */
+TARGET INLINE void K(find_gains)(float least_gain, GateState at, float *power, const float *excess, Lanes last,
                                  Lanes own, Lanes both, int from, int to)
 {
     for (int k = from; k < to; k += LANES) {
-        const Lanes clean = LOAD(at.clean + k), p = LOAD(power + k);
-        Lanes left, gain = K(find_gain)(levels, clean, at.inverse + k, excess + k, 1, p, last, own, both, &left);
+        const Lanes clean = LOAD(at.clean + k), noise = LOAD(at.noise + k), p = LOAD(power + k);
+        const Lanes beside = LOAD(excess + k - 1) + LOAD(excess + k + 1);
+        Lanes left, gain = K(find_gain)(least_gain, clean, noise, LOAD(excess + k), beside, p, last, own, both, &left);
         STORE(at.clean + k, left);
-        STORE(power + k, gain);
+        STORE(power + k, k ? gain : begun_with(gain, EACH(least_gain)));
     }
+}
+
+/* What is louder than noise can be passes as far as it is so; DC never does.  The gains are of bins with this spectrum. */
+TARGET INLINE void K(let_pass)(float least_gain, float most_power, const float *re, const float *im, float *clean, float *gain,
+                               int n)
+{
+    for (int k = 0; k < n; k += LANES) {
+        const Lanes r = LOAD(re + k), i = LOAD(im + k), p = r * r + i * i + EACH(TINY_POWER);
+        const Lanes sure = greater_of(EACH(1.0f) - EACH(most_power) / p, EACH(0.0f));
+        STORE(clean + k, greater_of(LOAD(clean + k), sure * sure * p));
+        STORE(gain + k, greater_of(LOAD(gain + k), sure));
+    }
+    gain[0] = least_gain;
 }
 
 /* Weights of LANES bins from k on, of the bands that they are in; k is under NARROW_BINS. */
@@ -75,18 +88,17 @@ TARGET INLINE Lanes K(weights_of)(const float *bands, int k)
 #endif
 
 /* Of the bins that the network hears. */
-TARGET INLINE void K(find_heard_gains)(const GateLevels *levels, GateState at, float *power, const float *excess,
+TARGET INLINE void K(find_heard_gains)(float least_gain, GateState at, float *power, const float *excess,
                                        const float *weights)
 {
-    const float *const w[3] = {weights, weights + 24, weights + 48};
+    const float *const w[3] = {weights, weights + N_BANDS, weights + 2 * N_BANDS};
     int k = 0;
     for (; k < NARROW_BINS; k += LANES)
-        K(find_gains)(levels, at, power, excess, K(weights_of)(w[0], k), K(weights_of)(w[1], k), K(weights_of)(w[2], k), k,
+        K(find_gains)(least_gain, at, power, excess, K(weights_of)(w[0], k), K(weights_of)(w[1], k), K(weights_of)(w[2], k), k,
                       k + LANES);
-    while (k < BAND_BINS) {
-        const int b = BAND_OF[k], to = k + (b < 16 ? 8 : 16);
-        K(find_gains)(levels, at, power, excess, EACH(w[0][b]), EACH(w[1][b]), EACH(w[2][b]), k, to);
-        k = to;
+    for (; k < BAND_BINS; k += LANES) {
+        const int b = BAND_OF[k];
+        K(find_gains)(least_gain, at, power, excess, EACH(w[0][b]), EACH(w[1][b]), EACH(w[2][b]), k, k + LANES);
     }
 }
 #undef NARROW_BINS

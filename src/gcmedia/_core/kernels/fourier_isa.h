@@ -50,12 +50,9 @@ TARGET INLINE void K(radix3_##kind)(const float *xr, const float *xi, int from, 
     K(turn_##kind)(tr - di, ti + dr, w ? w + 2 : w, yr + 2 * to, yi + 2 * to); \
 } \
  \
-TARGET INLINE void K(radix4_##kind)(const float *xr, const float *xi, int from, float *yr, float *yi, int to, const float *w) \
+TARGET INLINE void K(cross4_##kind)(Type ar, Type ai, Type br, Type bi, Type cr, Type ci, Type dr, Type di, \
+                                    float *yr, float *yi, int to, const float *w) \
 { \
-    const Type ar = GET_##kind(xr), ai = GET_##kind(xi); \
-    const Type br = GET_##kind(xr + from), bi = GET_##kind(xi + from); \
-    const Type cr = GET_##kind(xr + 2 * from), ci = GET_##kind(xi + 2 * from); \
-    const Type dr = GET_##kind(xr + 3 * from), di = GET_##kind(xi + 3 * from); \
     const Type er = ar + cr, ei = ai + ci, fr = ar - cr, fi = ai - ci; \
     const Type gr = br + dr, gi = bi + di, hr = br - dr, hi = bi - di; \
     PUT_##kind(yr, er + gr); \
@@ -63,6 +60,12 @@ TARGET INLINE void K(radix4_##kind)(const float *xr, const float *xi, int from, 
     K(turn_##kind)(fr + hi, fi - hr, w, yr + to, yi + to); \
     K(turn_##kind)(er - gr, ei - gi, w ? w + 2 : w, yr + 2 * to, yi + 2 * to); \
     K(turn_##kind)(fr - hi, fi + hr, w ? w + 4 : w, yr + 3 * to, yi + 3 * to); \
+} \
+ \
+TARGET INLINE void K(radix4_##kind)(const float *xr, const float *xi, int from, float *yr, float *yi, int to, const float *w) \
+{ \
+    K(cross4_##kind)(GET_##kind(xr), GET_##kind(xi), GET_##kind(xr + from), GET_##kind(xi + from), GET_##kind(xr + 2 * from), \
+                     GET_##kind(xi + 2 * from), GET_##kind(xr + 3 * from), GET_##kind(xi + 3 * from), yr, yi, to, w); \
 } \
  \
 TARGET INLINE void K(radix5_##kind)(const float *xr, const float *xi, int from, float *yr, float *yi, int to, const float *w) \
@@ -163,26 +166,17 @@ TARGET INLINE void K(radix8_across)(Lanes *re, Lanes *im)
     re[7] = v1r - xr, im[7] = v1i - xi;
 }
 
-/* The points of x, transformed; the result is in x or, if that is what is returned, in y. */
-TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
+/* Transform the rows across, once they are. */
+TARGET INLINE void K(transform_across)(const FourierPlan *plan, const float *xr, const float *xi, float *yr, float *yi)
 {
-    const int n_rows = plan->half / 8, in_y = plan->n_stages & 1;
-    if (plan->half == 128) {        /* the usual one: loops that the compiler knows the length of */
-        K(run_stage)(4, 4, 8, xr, xi, yr, yi, plan->stage_twiddles);
-        K(run_stage)(4, 1, 32, yr, yi, xr, xi, NULL);
-    } else
-        K(run_stages)(plan, xr, xi, yr, yi);
-    if (plan->n_columns == 1)
-        return in_y;
-    const float *ar = in_y ? yr : xr, *ai = in_y ? yi : xi;
-    float *zr = in_y ? xr : yr, *zi = in_y ? xi : yi;
+    const int n_rows = plan->half / 8;
     const float *wr = plan->lane_twiddles, *wi = wr + plan->half;
     for (int row = 0; row < n_rows; row += LANES) {
         Lanes turned_re[LANES][8 / LANES], turned_im[LANES][8 / LANES], re[8], im[8];
         for (int i = 0; i < LANES; i++)
             for (int j = 0; j < 8 / LANES; j++) {
                 const int at = 8 * (row + i) + LANES * j;
-                const Lanes r = LOAD(ar + at), s = LOAD(ai + at), c = LOAD(wr + at), d = LOAD(wi + at);
+                const Lanes r = LOAD(xr + at), s = LOAD(xi + at), c = LOAD(wr + at), d = LOAD(wi + at);
                 turned_re[i][j] = r * c - s * d;
                 turned_im[i][j] = r * d + s * c;
             }
@@ -190,10 +184,27 @@ TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, fl
         transpose(turned_im, im);
         K(radix8_across)(re, im);
         for (int i = 0; i < 8; i++) {
-            STORE(zr + row + n_rows * i, re[i]);
-            STORE(zi + row + n_rows * i, im[i]);
+            STORE(yr + row + n_rows * i, re[i]);
+            STORE(yi + row + n_rows * i, im[i]);
         }
     }
+}
+
+/* The points of x, transformed; the result is in x or, if that is what is returned, in y. */
+TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
+{
+    const int in_y = plan->n_stages & 1;
+    if (plan->half == 128) {        /* the usual one: loops that the compiler knows the length of */
+        K(run_stage)(4, 4, 8, xr, xi, yr, yi, plan->stage_twiddles);
+        K(run_stage)(4, 1, 32, yr, yi, xr, xi, NULL);
+    } else
+        K(run_stages)(plan, xr, xi, yr, yi);
+    if (plan->n_columns == 1)
+        return in_y;
+    if (in_y)
+        K(transform_across)(plan, yr, yi, xr, xi);
+    else
+        K(transform_across)(plan, xr, xi, yr, yi);
     return !in_y;
 }
 

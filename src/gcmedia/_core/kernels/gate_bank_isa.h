@@ -9,50 +9,77 @@
 
 #define SIDE GATE_LANES
 
-/* Points of x, transformed; the result is in x or, if that is what is returned, in y.  All lanes at once. */
-TARGET INLINE int K(transform_side)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
+TARGET INLINE void K(across_side)(const FourierPlan *plan, const float *xr, const float *xi, float *yr, float *yi)
 {
-    const int half = plan->half, n_rows = half / 8, in_y = plan->n_stages & 1;
-    const float *w = plan->stage_twiddles, *c = plan->lane_twiddles, *d = c + half;
-    const float *ar = in_y ? yr : xr, *ai = in_y ? yi : xi;
-    float *zr = in_y ? xr : yr, *zi = in_y ? xi : yi;
-    if (half == 128) {
-        K(run_stage)(4, 4, 8 * SIDE, xr, xi, yr, yi, w);
-        K(run_stage)(4, 1, 32 * SIDE, yr, yi, xr, xi, NULL);
-    } else {
-        int s = plan->n_columns * SIDE, m = half / plan->n_columns;
-        for (int i = 0; i < plan->n_stages; i++) {
-            const int radix = plan->radices[i];
-            float *swap;
-            m /= radix;
-            K(run_stage)(radix, m, s, xr, xi, yr, yi, w);
-            w += 2 * (radix - 1) * m;
-            s *= radix;
-            swap = xr, xr = yr, yr = swap;
-            swap = xi, xi = yi, yi = swap;
-        }
-    }
-    if (plan->n_columns == 1)
-        return in_y;
+    const int half = plan->half, n_rows = half / 8;
+    const float *c = plan->lane_twiddles, *d = c + half;
     for (int row = 0; row < n_rows; row++)
         for (int lane = 0; lane < SIDE; lane += LANES) {
             Lanes re[8], im[8];
             for (int i = 0; i < 8; i++) {
                 const int at = 8 * row + i;
-                const Lanes r = LOAD(ar + SIDE * at + lane), s = LOAD(ai + SIDE * at + lane);
+                const Lanes r = LOAD(xr + SIDE * at + lane), s = LOAD(xi + SIDE * at + lane);
                 re[i] = r * c[at] - s * d[at];
                 im[i] = r * d[at] + s * c[at];
             }
             K(radix8_across)(re, im);
             for (int i = 0; i < 8; i++) {
-                STORE(zr + SIDE * (row + n_rows * i) + lane, re[i]);
-                STORE(zi + SIDE * (row + n_rows * i) + lane, im[i]);
+                STORE(yr + SIDE * (row + n_rows * i) + lane, re[i]);
+                STORE(yi + SIDE * (row + n_rows * i) + lane, im[i]);
             }
         }
+}
+
+/* Points of x, transformed; the result is in x or, if that is what is returned, in y.  All lanes at once. */
+TARGET INLINE int K(transform_side)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
+{
+    const int half = plan->half, in_y = plan->n_stages & 1;
+    const float *w = plan->stage_twiddles;
+    if (half == 128) {
+        K(run_stage)(4, 4, 8 * SIDE, xr, xi, yr, yi, w);
+        K(run_stage)(4, 1, 32 * SIDE, yr, yi, xr, xi, NULL);
+    } else {
+        int s = plan->n_columns * SIDE, m = half / plan->n_columns;
+        float *ar = xr, *ai = xi, *br = yr, *bi = yi;
+        for (int i = 0; i < plan->n_stages; i++) {
+            const int radix = plan->radices[i];
+            float *swap;
+            m /= radix;
+            K(run_stage)(radix, m, s, ar, ai, br, bi, w);
+            w += 2 * (radix - 1) * m;
+            s *= radix;
+            swap = ar, ar = br, br = swap;
+            swap = ai, ai = bi, bi = swap;
+        }
+    }
+    if (plan->n_columns == 1)
+        return in_y;
+    if (in_y)
+        K(across_side)(plan, yr, yi, xr, xi);
+    else
+        K(across_side)(plan, xr, xi, yr, yi);
     return !in_y;
 }
 
-/* Bins from points, as `part` has them, and their power; each lane of `loudest` is the most of its stream. */
+/* weighed_stage. */
+TARGET INLINE void K(weighed_stage_side)(const FourierPlan *plan, const float *even, const float *odd, const float *window,
+                                         float *yr, float *yi)
+{
+#define WEIGHED(x, w, row) (LOAD((x) + SIDE * (8 * (row) + q) + lane) * (w)[8 * (row) + q])
+#define BOTH(row) WEIGHED(even, window, row), WEIGHED(odd, window + 128, row)
+    for (int p = 0; p < 4; p++)
+        for (int q = 0; q < 8; q++)
+            for (int lane = 0; lane < SIDE; lane += LANES) {
+                const int to = SIDE * (32 * p + q) + lane;
+                K(cross4_lanes)(BOTH(p), BOTH(p + 4), BOTH(p + 8), BOTH(p + 12), yr + to, yi + to, 8 * SIDE,
+                                p ? plan->stage_twiddles + 6 * p : NULL);
+            }
+#undef BOTH
+#undef WEIGHED
+}
+
+/* Bins from points, as `part` has them, and their power; each lane of `loudest` is the most of its stream.  Bins may take
+   the place of points. */
 TARGET INLINE void K(part_side)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im,
                                 float *power, Lanes *loudest)
 {
@@ -79,6 +106,7 @@ TARGET INLINE void K(part_side)(const FourierPlan *plan, const float *zr, const 
     }
 }
 
+/* Points from bins; they may take the place of gains. */
 TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const float *im, const float *gain,
                                 float *zr, float *zi)
 {
@@ -120,19 +148,14 @@ TARGET INLINE void K(settle)(const K(Doings) *doings, float *at, Lanes before, L
 
 /* warm_up and track_noise of one bin, each lane as it is up to. */
 TARGET INLINE void K(follow_side)(const GateLevels *levels, const GateState *at, const K(Doings) *doings, const float *power,
-                                  float *excess, int i)
+                                  int i)
 {
     const Lanes p = LOAD(power + i), noise = LOAD(at->noise + i), before = LOAD(at->smoothed + i);
-    const Lanes least = LOAD(at->minimum + i), under = LOAD(at->inverse + i);
-    const Lanes quiet = least_of(p, EACH(levels->warm_power));
+    const Lanes least = LOAD(at->minimum + i), quiet = least_of(p, EACH(levels->warm_power));
     const Lanes mean = most_of(noise + (quiet - noise) * doings->share, EACH(TINY_POWER));
-    const Lanes smooth = before + (p - before) * doings->share, inverse = EACH(1.0f) / mean;
-    Lanes over;
-    K(track_noise)(levels->most_power, *at, power, excess, i, i + LANES);
-    over = most_of(p * inverse - EACH(1.0f), EACH(0.0f));
-    STORE(excess + i, K(chosen)(doings->warms, over, LOAD(excess + i)));
+    const Lanes smooth = before + (p * MINIMUM_BIAS - before) * doings->share;
+    K(track_noise)(levels->most_power, *at, power, NULL, i, i + LANES);
     K(settle)(doings, at->noise + i, noise, mean);
-    K(settle)(doings, at->inverse + i, under, inverse);
     K(settle)(doings, at->smoothed + i, before, smooth);
     K(settle)(doings, at->minimum + i, least, smooth);
 }
@@ -162,104 +185,111 @@ TARGET INLINE void K(hear_bands)(const float *x, Lanes *bands)
         bands[b] = K(log2_lanes)(bands[b] + EACH(TINY_POWER));
 }
 
-TARGET INLINE Ints K(words_of)(Lanes low, Lanes high)
+/* Four numbers of 0 to 127 over ROUNDER become octets; what is over is carried out and taken away. */
+TARGET INLINE Ints K(octets_of)(const Ints *told)
 {
-    return (K(nearest)(low * 16384.0f) & EACH_INT(0xFFFF)) | (K(nearest)(high * 16384.0f) << 16);
+    typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+    const Words sum = (Words)told[0] + ((Words)told[1] << 8) + ((Words)told[2] << 16) + ((Words)told[3] << 24);
+    return (Ints)(sum - 0x4B400000u * 0x01010101u);
 }
 
-/* Some outputs of a layer of n_out. */
-TARGET INLINE void K(dense_side)(const Ints *words, int n_pairs, const int16_t *w, int n_out, int first, int n,
+/* Twice n of the n_out sums of a layer: from two of them on, so that enough are under way at once. */
+TARGET INLINE void K(dense_side)(const Ints *octets, int n_fours, const int8_t *w, int n_out, int first, int second, int n,
                                  Ints *sums)
 {
-    Ints total[10];
-    _Pragma("GCC unroll 10")
-    for (int o = 0; o < n; o++)
-        total[o] = sums[first + o];
-    for (int p = 0; p < n_pairs; p++) {
-        const Ints x = words[p];
-        _Pragma("GCC unroll 10")
-        for (int o = 0; o < n; o++)
-            total[o] = K(multiply_add)(total[o], x, K(pair_of)(w + 2 * (n_out * p + first + o)));
+    for (int o = 0; o < 2 * n; o++)
+        sums[o] = (Ints){0};
+    for (int f = 0; f < n_fours; f++) {
+        const int8_t *at = w + 4 * n_out * f;
+        const Ints x = octets[f];
+        _Pragma("GCC unroll 6")
+        for (int o = 0; o < n; o++) {
+            sums[o] = K(multiply_add)(sums[o], x, K(four_of)(at + 4 * (first + o)));
+            sums[n + o] = K(multiply_add)(sums[n + o], x, K(four_of)(at + 4 * (second + o)));
+        }
     }
-    _Pragma("GCC unroll 10")
-    for (int o = 0; o < n; o++)
-        sums[first + o] = total[o];
 }
 
 /* The network, for lanes from `lane` on: `steer`, and what it says by kind and band. */
 TARGET INLINE void K(steer_side)(const float *power, GateState *state, Ints sounds, int lane, Lanes (*weights)[N_BANDS])
 {
-    Lanes loud[N_BANDS], noise[N_BANDS], total[8], mean;
-    Ints heard[N_FEATURES / 2], kept[GATE_HIDDEN / 2], sums[N_OUT];
+    enum { N_FOURS = (2 * N_BANDS + GATE_HIDDEN) / 4 };
+    Lanes loud[N_BANDS], over[N_BANDS], total[8], mean;
+    Ints told[4], octets[N_FOURS], kept[GATE_HIDDEN / 4], sums[12];
     float *hidden = state->hidden + lane;
-    for (int h = 0; h < GATE_HIDDEN; h += 2)
-        kept[h / 2] = K(words_of)(LOAD(hidden + SIDE * h), LOAD(hidden + SIDE * (h + 1)));
     K(hear_bands)(power + lane, loud);
-    K(hear_bands)(state->noise + lane, noise);
+    K(hear_bands)(state->noise + lane, over);
     for (int l = 0; l < 8; l++)
         total[l] = l < 4 ? loud[l] + loud[8 + l] + loud[16 + l] : loud[l] + loud[8 + l] + EACH(0.0f);
     mean = ((total[0] + total[1]) + (total[2] + total[3])) + ((total[4] + total[5]) + (total[6] + total[7]));
     mean *= 1.0f / N_BANDS;
-    for (int b = 0; b < N_BANDS; b++) {
-        noise[b] = least_of(most_of((loud[b] - noise[b]) * 0.125f, EACH(-0.5f)), EACH(1.5f));
-        loud[b] = least_of(most_of((loud[b] - mean) * 0.125f, EACH(-1.5f)), EACH(1.5f));
+    for (int b = 0; b < N_BANDS; b += 4) {
+        for (int i = 0; i < 4; i++) {
+            over[b + i] = least_of(most_of((loud[b + i] - over[b + i]) * 0.125f, EACH(-0.5f)), EACH(1.5f));
+            told[i] = K(told_ratio)(over[b + i]);
+        }
+        octets[b / 4] = K(octets_of)(told);
+        for (int i = 0; i < 4; i++)
+            told[i] = K(told_shape)(least_of(most_of((loud[b + i] - mean) * 0.125f, EACH(-1.5f)), EACH(1.5f)));
+        octets[(N_BANDS + b) / 4] = K(octets_of)(told);
     }
-    for (int b = 0; b < N_BANDS; b += 2) {
-        heard[b / 2] = K(words_of)(noise[b], noise[b + 1]);
-        heard[(N_BANDS + b) / 2] = K(words_of)(loud[b], loud[b + 1]);
+    for (int h = 0; h < GATE_HIDDEN; h += 4) {
+        for (int i = 0; i < 4; i++)
+            told[i] = K(told_kept)(LOAD(hidden + SIDE * (h + i)));
+        octets[(2 * N_BANDS + h) / 4] = K(octets_of)(told);
     }
-    for (int o = 0; o < 2 * GATE_HIDDEN; o++)
-        sums[o] = EACH_INT(NETWORK_BIAS[o]);
-    for (int o = 0; o < 2 * GATE_HIDDEN; o += 8) {
-        K(dense_side)(kept, GATE_HIDDEN / 2, NETWORK_KEPT, 2 * GATE_HIDDEN, o, 8, sums);
-        K(dense_side)(heard, N_FEATURES / 2, NETWORK_WEIGHTS, 2 * GATE_HIDDEN, o, 8, sums);
+    for (int h = 0; h < GATE_HIDDEN; h += 4) {
+        K(dense_side)(octets, N_FOURS, NETWORK_WEIGHTS, 2 * GATE_HIDDEN, h, GATE_HIDDEN + h, 4, sums);
+        for (int i = 0; i < 4; i++) {
+            const float *worth = NETWORK_WORTH + h + i, *bias = NETWORK_BIAS + h + i;
+            const Lanes a = __builtin_convertvector(sums[i], Lanes) * worth[0] + EACH(bias[0]);
+            const Lanes b = __builtin_convertvector(sums[4 + i], Lanes) * worth[GATE_HIDDEN] + EACH(bias[GATE_HIDDEN]);
+            const Lanes z = least_of(most_of(a, EACH(0.0f)), EACH(1.0f));
+            const Lanes c = least_of(most_of(b, EACH(-1.0f)), EACH(1.0f));
+            const Lanes last = LOAD(hidden + SIDE * (h + i)), now = c + z * (last - c);
+            STORE(hidden + SIDE * (h + i), K(chosen)(sounds, now, last));
+            told[i] = K(told_kept)(now);
+        }
+        kept[h / 4] = K(octets_of)(told);
     }
-    for (int h = 0; h < GATE_HIDDEN; h++) {
-        const Lanes a = __builtin_convertvector(sums[h], Lanes) * 0x1p-26f, last = LOAD(hidden + SIDE * h);
-        const Lanes b = __builtin_convertvector(sums[GATE_HIDDEN + h], Lanes) * 0x1p-24f;
-        const Lanes z = least_of(most_of(a + EACH(0.5f), EACH(0.0f)), EACH(1.0f));
-        const Lanes c = least_of(most_of(b, EACH(-1.0f)), EACH(1.0f));
-        total[h % 2] = c + z * (last - c);
-        STORE(hidden + SIDE * h, K(chosen)(sounds, total[h % 2], last));
-        if (h % 2)
-            kept[h / 2] = K(words_of)(total[0], total[1]);
-    }
-    for (int o = 0; o < N_OUT; o++)
-        sums[o] = EACH_INT(NETWORK_OUT_BIAS[o]);
-    for (int kind = 0; kind < 3; kind++) {
-        for (int b = 0; b < N_BANDS; b += 10)
-            K(dense_side)(kept, GATE_HIDDEN / 2, NETWORK_OUT_WEIGHTS, N_OUT, 24 * kind + b, 10, sums);
-        for (int b = 0; b < N_BANDS; b++) {
-            const int o = 24 * kind + b;
-            const Lanes y = __builtin_convertvector(sums[o], Lanes) * 0x1p-24f + noise[b] * NETWORK_SKIP[o];
-            weights[kind][b] = K(exp2_lanes)(least_of(most_of(y, EACH(-8.0f)), EACH(NETWORK_MOST[o])));
+    for (int o = 0; o < 3 * N_BANDS; o += 12) {
+        K(dense_side)(kept, GATE_HIDDEN / 4, NETWORK_OUT_WEIGHTS, N_OUT, o, o + 6, 6, sums);
+        for (int i = 0; i < 12; i++) {
+            const int at = o + i;
+            const Lanes a = __builtin_convertvector(sums[i], Lanes) * NETWORK_OUT_WORTH[at];
+            const Lanes y = a + EACH(NETWORK_OUT_BIAS[at]) + over[at % N_BANDS] * NETWORK_SKIP[at];
+            weights[at / N_BANDS][at % N_BANDS] = K(exp2_lanes)(least_of(most_of(y, EACH(-8.0f)), EACH(NETWORK_MOST[at])));
         }
     }
 }
 
 /* Gains of all bins; lanes of digital silence keep their state, and have a gain of 1. */
 TARGET INLINE void K(find_gains_side)(const GateLevels *levels, const GateState *state, const K(Doings) *doings,
-                                      const Lanes (*weights)[N_BANDS], float *power, const float *excess, int n_bins, int lane)
+                                      const Lanes (*weights)[N_BANDS], float *power, int n_bins, int lane)
 {
     const GateState at = *state;
+    Lanes noise = LOAD(at.noise + lane), p = LOAD(power + lane);
+    Lanes under = EACH(0.0f), excess = greater_of(p - noise, EACH(0.0f));       /* of the bin below, and of this one */
     int k = 0;
     for (int b = 0; b < N_BANDS; b++) {
         const int wide = b < 8 ? 2 : b < 12 ? 4 : b < 16 ? 8 : 16, end = b < N_BANDS - 1 ? k + wide : n_bins;
         const Lanes last = weights[0][b], own = weights[1][b], both = weights[2][b];
         for (; k < end; k++) {
             const int i = SIDE * k + lane;
-            const Lanes was = LOAD(at.clean + i);
-            const Lanes p = LOAD(power + i);
-            Lanes left, gain = K(find_gain)(levels, was, at.inverse + i, excess + i, SIDE, p, last, own, both, &left);
+            const Lanes next_noise = LOAD(at.noise + i + SIDE), next_p = LOAD(power + i + SIDE);
+            const Lanes above = greater_of(next_p - next_noise, EACH(0.0f)), was = LOAD(at.clean + i);
+            Lanes left, gain;
+            gain = K(find_gain)(levels->least_gain, was, noise, excess, under + above, p, last, own, both, &left);
             if (!doings->alike) {
                 left = K(chosen)(doings->sounds, left, was);
                 gain = K(chosen)(doings->sounds, gain, EACH(1.0f));
             }
             STORE(at.clean + i, left);
             STORE(power + i, gain);
+            under = excess, excess = above;
+            noise = next_noise, p = next_p;
         }
     }
-    STORE(power + lane, K(chosen)(doings->sounds, EACH(levels->least_gain), EACH(1.0f)));
 }
 
 TARGET INLINE void K(overlap_add_side)(const float *y, const float *window, float *tail, float *ready, int hop,
@@ -283,24 +313,31 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
     const GateLevels levels = *shared;
     const GateState state = group->state;
     const int half = plan->half, hop = framing->hop / 2, overlap = framing->overlap / 2, first = half - hop - overlap;
-    const int n_bins = half + 1 < BAND_BINS ? BAND_BINS : half + 1, room = SIDE * framing->n_bins;
+    const int n_bins = half + 1 < BAND_BINS ? BAND_BINS : half + 1, room = SIDE * (framing->n_bins + 1);
+    /* Spectra lie where their points were, and gains where points are to be next: the less memory, the faster it is. */
     float *ar = group->scratch, *ai = ar + room, *br = ai + room, *bi = br + room;
-    float *re = bi + room, *im = re + room, *power = im + room, *excess = power + room + SIDE;
-    float *even = ai, *odd = ar;
+    float *re = ar, *im = ai, *power = br, *other = bi, *even, *odd;
     Lanes loudest[SIDE / LANES];
     K(Doings) doings[SIDE / LANES];
     int alike = 1;                  /* all lanes sound, and none is warming up */
-    for (int k = 0; k < half; k++)
-        for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES) {
-            STORE(ar + i, LOAD(state.even + i) * framing->analysis[k]);
-            STORE(ai + i, LOAD(state.odd + i) * framing->analysis[half + k]);
-        }
+    int loud = 0;                   /* something is louder than noise can be */
+    if (half == 128) {
+        K(weighed_stage_side)(plan, state.even, state.odd, framing->analysis, br, bi);
+        K(run_stage)(4, 1, 32 * SIDE, br, bi, ar, ai, NULL);
+        K(across_side)(plan, ar, ai, br, bi);
+        re = br, im = bi, power = ar, other = ai;
+    } else {
+        for (int k = 0; k < half; k++)
+            for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES) {
+                STORE(ar + i, LOAD(state.even + i) * framing->analysis[k]);
+                STORE(ai + i, LOAD(state.odd + i) * framing->analysis[half + k]);
+            }
+        if (K(transform_side)(plan, ar, ai, br, bi))
+            re = br, im = bi, power = ar, other = ai;
+    }
     K(move_down)(state.even, SIDE * hop, SIDE * half);
     K(move_down)(state.odd, SIDE * hop, SIDE * half);
-    if (K(transform_side)(plan, ar, ai, br, bi))
-        K(part_side)(plan, br, bi, re, im, power, loudest);
-    else
-        K(part_side)(plan, ar, ai, re, im, power, loudest);
+    K(part_side)(plan, re, im, re, im, power, loudest);
     for (int i = SIDE * (half + 1); i < SIDE * n_bins; i += LANES)
         STORE(power + i, EACH(0.0f));
     for (int lane = 0; lane < SIDE; lane += LANES) {
@@ -308,6 +345,7 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
         int32_t sounds[LANES], warms[LANES];
         float share[LANES];
         of->sounds = loudest[lane / LANES] > EACH(TINY_POWER);
+        loud |= any_over(loudest[lane / LANES], EACH(levels.most_power));
         STORE_INTS(sounds, of->sounds);
         for (int l = 0; l < LANES; l++) {
             int32_t *n_warm = &group->n_warm[lane + l];
@@ -320,25 +358,27 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
         of->share = LOAD(share);
     }
     if (alike)
-        K(track_all)(levels.most_power, state, power, excess, SIDE * n_bins);
+        K(track_all)(levels.most_power, state, power, NULL, SIDE * n_bins);
     for (int lane = 0; lane < SIDE; lane += LANES) {
         K(Doings) *of = &doings[lane / LANES];
         Lanes weights[3][N_BANDS];
         if (!alike)
             for (int k = 0; k < n_bins; k++)
-                K(follow_side)(&levels, &state, of, power, excess, SIDE * k + lane);
+                K(follow_side)(&levels, &state, of, power, SIDE * k + lane);
         of->alike = alike;
-        STORE(excess + lane - SIDE, EACH(0.0f));
-        STORE(excess + SIDE * n_bins + lane, EACH(0.0f));
+        STORE(power + SIDE * (half + 1) + lane, EACH(0.0f));    /* there is nothing over the last bin */
         K(steer_side)(power, &group->state, of->sounds, lane, weights);
-        K(find_gains_side)(&levels, &state, of, (const Lanes (*)[N_BANDS])weights, power, excess, half + 1, lane);
+        K(find_gains_side)(&levels, &state, of, (const Lanes (*)[N_BANDS])weights, power, half + 1, lane);
     }
+    if (loud)
+        K(let_pass)(levels.least_gain, levels.most_power, re, im, state.clean, power, SIDE * (half + 1));
+    for (int lane = 0; lane < SIDE; lane += LANES)          /* DC is no speech */
+        STORE(power + lane, K(chosen)(doings[lane / LANES].sounds, EACH(levels.least_gain), EACH(1.0f)));
     /* Imaginary before real turns the transform round. */
-    K(join_side)(plan, re, im, power, ai, ar);
-    if (K(transform_side)(plan, ar, ai, br, bi)) {
-        even = bi;
-        odd = br;
-    }
+    K(join_side)(plan, re, im, power, other, power);
+    even = other, odd = power;
+    if (K(transform_side)(plan, power, other, re, im))
+        even = im, odd = re;
     K(overlap_add_side)(even + SIDE * first, framing->synthesis, state.even_tail, state.even_ready, hop, overlap);
     K(overlap_add_side)(odd + SIDE * first, framing->synthesis + hop + overlap, state.odd_tail, state.odd_ready, hop,
                         overlap);
@@ -358,6 +398,56 @@ TARGET INLINE Lanes K(held_lanes)(Lanes x)
     const Lanes number = (Lanes)((Ints)x & (x == x));
     return most_of(least_of(number, EACH(LOUDEST)), EACH(-LOUDEST));
 }
+
+#if LANES == 8
+/* 8 rows of 8 words in each half of a register become 8 columns; that undoes itself. */
+TARGET INLINE void K(transpose_words)(__m256i *x)
+{
+    __m256i y[8];
+    for (int i = 0; i < 4; i++) {
+        y[2 * i] = _mm256_unpacklo_epi16(x[i], x[i + 4]);
+        y[2 * i + 1] = _mm256_unpackhi_epi16(x[i], x[i + 4]);
+    }
+    for (int i = 0; i < 4; i++) {
+        x[2 * i] = _mm256_unpacklo_epi16(y[i], y[i + 4]);
+        x[2 * i + 1] = _mm256_unpackhi_epi16(y[i], y[i + 4]);
+    }
+    for (int i = 0; i < 4; i++) {
+        y[2 * i] = _mm256_unpacklo_epi16(x[i], x[i + 4]);
+        y[2 * i + 1] = _mm256_unpackhi_epi16(x[i], x[i + 4]);
+    }
+    for (int i = 0; i < 8; i++)
+        x[i] = y[i];
+}
+
+/* 16 samples of all streams, the first of them even: from int16 to where even and odd ones lie, and from such to int16. */
+TARGET INLINE void K(pass_words)(float *even, float *odd, const float *even_ready, const float *odd_ready,
+                                 const int16_t *const *src, int16_t *const *dst)
+{
+    float *const in[2] = {even, odd};
+    const float *const ready[2] = {even_ready, odd_ready};
+    __m256i x[8], y[8];
+    for (int l = 0; l < 8; l++)
+        x[l] = src[l] ? _mm256_loadu_si256((const __m256i *)src[l]) : _mm256_setzero_si256();
+    K(transpose_words)(x);
+    for (int i = 0; i < 8; i++)
+        for (int far = 0; far < 2; far++) {
+            const __m128i words = far ? _mm256_extracti128_si256(x[i], 1) : _mm256_castsi256_si128(x[i]);
+            const __m256 samples = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(words));
+            STORE(in[i % 2] + SIDE * (i / 2 + 4 * far), (Lanes)samples * UNIT);
+        }
+    for (int i = 0; i < 8; i++) {
+        __m256i whole[2];
+        for (int far = 0; far < 2; far++)
+            whole[far] = _mm256_cvtps_epi32((__m256)(LOAD(ready[i % 2] + SIDE * (i / 2 + 4 * far)) * 32768.0f));
+        y[i] = _mm256_permute4x64_epi64(_mm256_packs_epi32(whole[0], whole[1]), 0xD8);
+    }
+    K(transpose_words)(y);
+    for (int l = 0; l < 8; l++)
+        if (src[l])
+            _mm256_storeu_si256((__m256i *)dst[l], y[l]);
+}
+#endif
 
 /* LANES samples of a stream. */
 TARGET INLINE Lanes K(samples_from)(const void *src, ptrdiff_t at, int is_float)
@@ -388,6 +478,19 @@ TARGET INLINE void K(pass_side)(const GateFraming *framing, GateState *state, co
 {
     const int newest = framing->fourier.size - framing->hop;
     int i = 0, at = state->position;
+#if LANES == 8
+    if (at % 2 == 0 && !is_float)
+        for (; i + 16 <= n; i += 16, at += 16) {
+            const int to = SIDE * ((newest + at) / 2), of = SIDE * (at / 2);
+            const int16_t *in[SIDE];
+            int16_t *out[SIDE];
+            for (int l = 0; l < SIDE; l++) {
+                in[l] = src[l] ? (const int16_t *)src[l] + from + i : NULL;
+                out[l] = src[l] ? (int16_t *)dst[l] + from + i : NULL;
+            }
+            K(pass_words)(state->even + to, state->odd + to, state->even_ready + of, state->odd_ready + of, in, out);
+        }
+#endif
     if (at % 2 == 0)
         for (; i + 8 <= n; i += 8, at += 8)
             for (int lane = 0; lane < SIDE; lane += LANES) {

@@ -37,7 +37,6 @@ typedef struct {
 typedef struct {
     float warm_power;               /* of a bin: what is louder is no noise at first */
     float most_power;               /* what is louder never is */
-    float passed;                   /* 1 / most_power */
     float least_gain;               /* factor */
 } GateLevels;
 
@@ -48,8 +47,8 @@ typedef struct {
     float *even, *odd;              /* half each: the newest frame's samples */
     float *even_tail, *odd_tail;    /* overlap / 2 each: what the last frame adds to the next output */
     float *even_ready, *odd_ready;  /* hop / 2 each: what goes out next */
-    float *noise, *inverse;         /* per bin: power taken for noise, and 1 over it */
-    float *smoothed, *minimum;      /* power, averaged over some hops, and the least of it lately */
+    float *noise;                   /* per bin: power taken for noise */
+    float *smoothed, *minimum;      /* power, averaged over some hops, and the least of it lately; MINIMUM_BIAS times both */
     float *clean;                   /* power of the last frame's output */
     float *hidden;                  /* the network's memory */
 } GateState;
@@ -58,7 +57,7 @@ typedef struct {
 typedef struct {
     GateState state;                /* position is that of all, n_warm of none */
     int32_t n_warm[GATE_LANES];
-    float *scratch;                 /* GATE_LANES * (8 * n_bins + 2) floats, of no meaning between calls */
+    float *scratch;                 /* GATE_LANES * 4 * (n_bins + 1) floats, of no meaning between calls */
 } GateGroup;
 
 typedef struct {

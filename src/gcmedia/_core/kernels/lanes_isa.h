@@ -56,6 +56,11 @@ TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes){first[0
 #endif
 #endif
 
+#if LANES == 16
+TARGET INLINE Lanes K(begun_with)(Lanes x, Lanes first) { return (Lanes)_mm512_mask_mov_ps((__m512)x, 1, (__m512)first); }
+#endif
+#define begun_with K(begun_with)    /* lane 0 of another */
+
 /* The same where neither is less than 0, or one of them is 0: as whole numbers, which other parts of the processor do. */
 #if LANES == 16
 TARGET INLINE Lanes K(lesser_of)(Lanes a, Lanes b) { return (Lanes)_mm512_min_epi32((__m512i)a, (__m512i)b); }
@@ -74,7 +79,6 @@ TARGET INLINE Lanes K(greater_of)(Lanes a, Lanes b) { return K(most_of)(a, b); }
 #define least_of K(least_of)
 #define most_of K(most_of)
 #define mirrored K(mirrored)        /* lane 0 stays, the others are in reverse */
-#define begun_with K(begun_with)    /* lane 0 of another */
 #if LANES == 4
 TARGET INLINE Lanes K(sum_of_8)(const Lanes *x) { return EACH(sum8((const float *)x)); }
 #endif

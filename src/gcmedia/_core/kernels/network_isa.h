@@ -4,31 +4,26 @@
 
 #ifdef ISA
 
-/* Logarithm to base 2 of a positive, normal x; error below 4e-6. */
+/* Logarithm to base 2 of a positive, normal x; error below 1.1e-4. */
 TARGET INLINE Lanes K(log2_lanes)(Lanes x)
 {
     const Ints exponent = ((Ints)x - EACH_INT(0x3F3504F3)) >> 23;
     const Lanes t = (Lanes)((Ints)x - (exponent << 23)) - EACH(1.0f);
-    Lanes p = EACH(-0.20685813f);
-    p = p * t + EACH(0.31840712f);
-    p = p * t + EACH(-0.36641327f);
-    p = p * t + EACH(0.47979388f);
-    p = p * t + EACH(-0.72120845f);
-    p = p * t + EACH(1.4427018f);
+    Lanes p = EACH(-0.32962984f);
+    p = p * t + EACH(0.51750952f);
+    p = p * t + EACH(-0.72490418f);
+    p = p * t + EACH(1.44176066f);
     return __builtin_convertvector(exponent, Lanes) + t * p;
 }
 
-/* 2**x for -120 <= x <= 120; relative error below 3e-7. */
+/* 2**x for -120 <= x <= 120; relative error below 1.1e-4. */
 TARGET INLINE Lanes K(exp2_lanes)(Lanes x)
 {
-    const Ints whole = K(nearest)(x);
-    const Lanes t = x - __builtin_convertvector(whole, Lanes);
-    Lanes p = EACH(0.0013390867f);
-    p = p * t + EACH(0.009666374f);
-    p = p * t + EACH(0.05550357f);
-    p = p * t + EACH(0.24022348f);
-    p = p * t + EACH(0.6931472f);
-    return (Lanes)((whole + EACH_INT(127)) << 23) * (EACH(1.0f) + t * p);
+    const Lanes whole = x + EACH(ROUNDER), t = x - (whole - EACH(ROUNDER));
+    Lanes p = EACH(0.055008933f);
+    p = p * t + EACH(0.24221095f);
+    p = p * t + EACH(0.6932829f);
+    return (Lanes)((Ints)(EACH(1.0f) + t * p) + ((Ints)whole << 23));   /* of ROUNDER nothing is left by that */
 }
 
 /* Sums over the bins of each band, by pairs of pairs; the last 4 of 24 are 0. */
@@ -76,52 +71,70 @@ TARGET INLINE void K(sum_bands)(const float *x, Lanes *sums)
 }
 #endif
 
-/* Two words in each lane, the same in all. */
-TARGET INLINE Ints K(pair_of)(const int16_t *x)
+/* Four octets in each lane, the same in all. */
+TARGET INLINE Ints K(four_of)(const void *x)
 {
-    int32_t pair;
-    memcpy(&pair, x, 4);
-    return (Ints){0} + pair;
+    int32_t four;
+    memcpy(&four, x, 4);
+    return (Ints){0} + four;
 }
 
-/* Words are multiplied by weights, and both products added to the sum, exactly. */
-TARGET INLINE Ints K(multiply_add)(Ints sums, Ints words, Ints weights)
+/* In each lane four octets of 0 to 127 are multiplied by four weights, and the products added to the sum, exactly. */
+TARGET INLINE Ints K(multiply_add)(Ints sums, Ints octets, Ints weights)
 {
 #if defined(HAS_VNNI)
-    return (Ints)_mm256_dpwssd_epi32((__m256i)sums, (__m256i)words, (__m256i)weights);
+    return (Ints)_mm256_dpbusd_epi32((__m256i)sums, (__m256i)octets, (__m256i)weights);
 #elif LANES == 8
-    return sums + (Ints)_mm256_madd_epi16((__m256i)words, (__m256i)weights);
+    const __m256i twos = _mm256_maddubs_epi16((__m256i)octets, (__m256i)weights);   /* 2 * 127 * 127 is no overflow */
+    return sums + (Ints)_mm256_madd_epi16(twos, _mm256_set1_epi16(1));
 #elif defined(GCMEDIA_X86)
-    return sums + (Ints)_mm_madd_epi16((__m128i)words, (__m128i)weights);
+    const __m128i even = _mm_srai_epi16(_mm_slli_epi16((__m128i)weights, 8), 8), odd = _mm_srai_epi16((__m128i)weights, 8);
+    const __m128i low = _mm_and_si128((__m128i)octets, _mm_set1_epi16(255)), high = _mm_srli_epi16((__m128i)octets, 8);
+    return sums + (Ints)_mm_madd_epi16(low, even) + (Ints)_mm_madd_epi16(high, odd);
+#elif defined(GCMEDIA_NEON)
+    const int8x16_t x = (int8x16_t)octets, w = (int8x16_t)weights;
+    const int16x8_t low = vmull_s8(vget_low_s8(x), vget_low_s8(w)), high = vmull_high_s8(x, w);
+    return sums + (Ints)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
 #else
-    return sums + ((words << 16) >> 16) * ((weights << 16) >> 16) + (words >> 16) * (weights >> 16);
+    Ints sum = sums;
+    for (int at = 0; at < 32; at += 8)
+        sum += ((octets << (24 - at)) >> 24) * ((weights << (24 - at)) >> 24);
+    return sum;
 #endif
 }
 
-/* A layer: to the sums goes what all pairs of words are worth. */
-TARGET INLINE void K(dense)(const int16_t *words, int n_pairs, const int16_t *w, int32_t *sums, int n_out)
+/* Some vectors of a layer's sums: what all fours of octets are worth is added. */
+TARGET INLINE void K(dense)(const uint8_t *octets, int n_fours, const int8_t *w, Ints *sums, int n)
 {
-    Ints total[N_OUT / LANES];
-    _Pragma("GCC unroll 18")
-    for (int g = 0; g < n_out / LANES; g++)
-        total[g] = LOAD_INTS(sums + LANES * g);
-    for (int p = 0; p < n_pairs; p++, w += 2 * n_out) {
-        const Ints x = K(pair_of)(words + 2 * p);
-        _Pragma("GCC unroll 18")
-        for (int g = 0; g < n_out / LANES; g++)
-            total[g] = K(multiply_add)(total[g], x, LOAD_INTS(w + 2 * LANES * g));
+    for (int f = 0; f < n_fours; f++, w += 4 * LANES * n) {
+        const Ints x = K(four_of)(octets + 4 * f);
+        _Pragma("GCC unroll 16")
+        for (int g = 0; g < n; g++)
+            sums[g] = K(multiply_add)(sums[g], x, LOAD_INTS(w + 4 * LANES * g));
     }
-    _Pragma("GCC unroll 18")
-    for (int g = 0; g < n_out / LANES; g++)
-        STORE_INTS(sums + LANES * g, total[g]);
 }
 
-/* In units of 2**-14. */
-TARGET INLINE void K(store_words)(int16_t *at, Lanes x)
+/* A ratio, a shape, and what is kept in mind, within their bounds, as numbers of 0 to 127 over ROUNDER. */
+TARGET INLINE Ints K(told_ratio)(Lanes x) { return (Ints)(x * 63.0f + EACH(ROUNDER + 32.0f)); }
+TARGET INLINE Ints K(told_shape)(Lanes x) { return (Ints)(x * 42.0f + EACH(ROUNDER + 64.0f)); }
+TARGET INLINE Ints K(told_kept)(Lanes x) { return (Ints)(x * 63.0f + EACH(ROUNDER + 64.0f)); }
+
+/* As octets. */
+TARGET INLINE void K(store_octets)(uint8_t *at, Ints told)
 {
-    typedef int16_t Words __attribute__((vector_size(2 * LANES)));
-    const Words words = __builtin_convertvector(K(nearest)(x * 16384.0f), Words);
-    memcpy(at, &words, sizeof words);
+#if LANES == 8
+    const __m256i whole = (__m256i)(told & EACH_INT(127));
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    _mm_storel_epi64((__m128i *)at, _mm_packus_epi16(words, words));
+#elif defined(GCMEDIA_X86)
+    const __m128i words = _mm_packs_epi32((__m128i)(told & EACH_INT(127)), _mm_setzero_si128());
+    const int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+    memcpy(at, &four, sizeof four);
+#else
+    typedef uint8_t Octets __attribute__((vector_size(LANES)));
+    const Octets octets = __builtin_convertvector(told & EACH_INT(127), Octets);
+    memcpy(at, &octets, sizeof octets);
+#endif
 }
 
 /* What the network hears: the ratio of sound to noise and the shape of the sound, band by band. */
@@ -132,64 +145,63 @@ TARGET INLINE void K(hear)(GateFrame *frame)
     K(sum_bands)(frame->state->noise, noise);
     for (int b = 0; b < 24 / LANES; b++) {
         loud[b] = K(log2_lanes)(loud[b] + EACH(TINY_POWER));
-        noise[b] = K(log2_lanes)(noise[b] + EACH(TINY_POWER));
+        noise[b] = (loud[b] - K(log2_lanes)(noise[b] + EACH(TINY_POWER))) * 0.125f;
+        noise[b] = least_of(most_of(noise[b], EACH(-0.5f)), EACH(1.5f));
+        K(store_octets)(frame->heard + b * LANES, K(told_ratio)(noise[b]));
     }
+    for (int kind = 0; kind < 3; kind++)                /* what is over is written over */
+        for (int b = 0; b < 24 / LANES; b++)
+            STORE(frame->over + kind * N_BANDS + b * LANES, noise[b]);
     for (int b = N_BANDS; b < 24; b++)
         loud[b / LANES][b % LANES] = 0.0f;
     for (int l = 0; l < 8 / LANES; l++)
         total[l] = loud[l] + loud[8 / LANES + l] + loud[16 / LANES + l];
     mean = sum_of_8(total) * (1.0f / N_BANDS);
     for (int b = 0; b < 24 / LANES; b++) {
-        const Lanes ratio = (loud[b] - noise[b]) * 0.125f;
-        const Lanes over = least_of(most_of(ratio, EACH(-0.5f)), EACH(1.5f));
-        STORE(frame->over + b * LANES, over);
-        K(store_words)(frame->heard + b * LANES, over);
-    }
-    for (int b = 0; b < 24 / LANES; b++) {
-        const Lanes shape = (loud[b] - mean) * 0.125f;
-        K(store_words)(frame->heard + N_BANDS + b * LANES, least_of(most_of(shape, EACH(-1.5f)), EACH(1.5f)));
+        const Lanes shape = least_of(most_of((loud[b] - mean) * 0.125f, EACH(-1.5f)), EACH(1.5f));
+        K(store_octets)(frame->heard + N_BANDS + b * LANES, K(told_shape)(shape));
     }
 }
 
 /* What it keeps in mind of this frame and those before. */
-TARGET INLINE void K(remember)(GateFrame *frame)
+TARGET INLINE void K(remember)(GateFrame *frame, const Ints *of_kept, const Ints *of_ratios, const Ints *of_shapes)
 {
-    for (int h = 0; h < GATE_HIDDEN; h += LANES) {
-        float *hidden = frame->state->hidden + h;
-        const Lanes a = __builtin_convertvector(LOAD_INTS(frame->sums + h), Lanes) * 0x1p-26f;
-        const Lanes b = __builtin_convertvector(LOAD_INTS(frame->sums + GATE_HIDDEN + h), Lanes) * 0x1p-24f;
-        const Lanes z = least_of(most_of(a + EACH(0.5f), EACH(0.0f)), EACH(1.0f));
+    enum { N = GATE_HIDDEN / LANES };
+    for (int g = 0; g < N; g++) {
+        float *hidden = frame->state->hidden + g * LANES;
+        const Ints gate = of_kept[g] + of_ratios[g] + of_shapes[g];
+        const Ints fresh = of_kept[N + g] + of_ratios[N + g] + of_shapes[N + g];
+        const float *worth = NETWORK_WORTH + g * LANES, *bias = NETWORK_BIAS + g * LANES;
+        const Lanes a = __builtin_convertvector(gate, Lanes) * LOAD(worth) + LOAD(bias);
+        const Lanes b = __builtin_convertvector(fresh, Lanes) * LOAD(worth + GATE_HIDDEN) + LOAD(bias + GATE_HIDDEN);
+        const Lanes z = least_of(most_of(a, EACH(0.0f)), EACH(1.0f));
         const Lanes c = least_of(most_of(b, EACH(-1.0f)), EACH(1.0f));
         const Lanes now = c + z * (LOAD(hidden) - c);
         STORE(hidden, now);
-        K(store_words)(frame->kept + h, now);
+        K(store_octets)(frame->kept + g * LANES, K(told_kept)(now));
     }
 }
 
-/* What it says: weights of three kinds for each band. */
-TARGET INLINE void K(say)(GateFrame *frame)
-{
-    for (int o = 0; o < N_OUT; o += LANES) {
-        const Lanes a = __builtin_convertvector(LOAD_INTS(frame->sums + o), Lanes) * 0x1p-24f;
-        const Lanes y = a + LOAD(frame->over + o % 24) * LOAD(NETWORK_SKIP + o);
-        STORE(frame->weights + o, K(exp2_lanes)(least_of(most_of(y, EACH(-8.0f)), LOAD(NETWORK_MOST + o))));
-    }
-}
-
-/* Steer by the power of the frame and of the noise under it. */
+/* Steer by the power of the frame and of the noise under it: weights of three kinds for each band. */
 TARGET INLINE void K(steer)(GateFrame *frame)
 {
+    enum { N = 2 * GATE_HIDDEN / LANES, M = N_OUT / LANES, EACH_FOUR = 4 * 2 * GATE_HIDDEN };
+    const int8_t *of_shapes = NETWORK_WEIGHTS + N_BANDS / 4 * EACH_FOUR, *of_kept = of_shapes + N_BANDS / 4 * EACH_FOUR;
+    Ints kept[N] = {{0}}, ratios[N] = {{0}}, shapes[N] = {{0}}, said[M] = {{0}};
     for (int h = 0; h < GATE_HIDDEN; h += LANES)
-        K(store_words)(frame->kept + h, LOAD(frame->state->hidden + h));
+        K(store_octets)(frame->kept + h, K(told_kept)(LOAD(frame->state->hidden + h)));
+    /* Sums of their own, so that none waits for another. */
+    K(dense)(frame->kept, GATE_HIDDEN / 4, of_kept, kept, N);
     K(hear)(frame);
-    memcpy(frame->sums, NETWORK_BIAS, sizeof NETWORK_BIAS);
-    /* What was kept in mind comes first: it need not wait for what is heard. */
-    K(dense)(frame->kept, GATE_HIDDEN / 2, NETWORK_KEPT, frame->sums, 2 * GATE_HIDDEN);
-    K(dense)(frame->heard, N_FEATURES / 2, NETWORK_WEIGHTS, frame->sums, 2 * GATE_HIDDEN);
-    K(remember)(frame);
-    memcpy(frame->sums, NETWORK_OUT_BIAS, sizeof NETWORK_OUT_BIAS);
-    K(dense)(frame->kept, GATE_HIDDEN / 2, NETWORK_OUT_WEIGHTS, frame->sums, N_OUT);
-    K(say)(frame);
+    K(dense)(frame->heard, N_BANDS / 4, NETWORK_WEIGHTS, ratios, N);
+    K(dense)(frame->heard + N_BANDS, N_BANDS / 4, of_shapes, shapes, N);
+    K(remember)(frame, kept, ratios, shapes);
+    K(dense)(frame->kept, GATE_HIDDEN / 4, NETWORK_OUT_WEIGHTS, said, M);
+    for (int o = 0; o < N_OUT; o += LANES) {
+        const Lanes a = __builtin_convertvector(said[o / LANES], Lanes) * LOAD(NETWORK_OUT_WORTH + o);
+        const Lanes y = a + LOAD(NETWORK_OUT_BIAS + o) + LOAD(frame->over + o) * LOAD(NETWORK_SKIP + o);
+        STORE(frame->weights + o, K(exp2_lanes)(least_of(most_of(y, EACH(-8.0f)), LOAD(NETWORK_MOST + o))));
+    }
 }
 
 #endif

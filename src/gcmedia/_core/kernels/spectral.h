@@ -12,16 +12,11 @@ enum {
     WARM_HOPS = 8,              /* all sound is taken for noise at first */
     N_BANDS = 20,               /* 8 of 2 bins, 4 each of 4, of 8 and of 16; what is beyond belongs to the last */
     BAND_BINS = 128,
-    N_FEATURES = 2 * N_BANDS,
-    N_OUT = 3 * 24,             /* 20 of each kind, and 4 that are not used */
-    N_INPUTS = N_FEATURES + GATE_HIDDEN
+    N_OUT = 64                  /* 20 of each kind, and 4 that are not used */
 };
 
-/* Weights of what the network kept in mind, behind those of what it hears. */
-#define NETWORK_KEPT (NETWORK_WEIGHTS + N_FEATURES * 2 * GATE_HIDDEN)
-
 /* How noise is followed, by hop; the network has learned with these. */
-#define MINIMUM_RISE 1.045f     /* what the least power may rise by: 12 dB a second */
+#define MINIMUM_RISE 1.0508f    /* what the least power may rise by: 12 dB a second */
 
 #define TINY_POWER 1e-12f       /* power under which nothing is heard, or divided by */
 #define UNIT (1.0f / 32768.0f)
@@ -65,19 +60,19 @@ typedef struct {
     GateState *state;
     float *re, *im;                 /* n_bins each: the spectrum */
     float *power;                   /* of each bin; later its gain */
-    float *excess;                  /* what is over the noise, as a multiple of it; room for a vector on both sides */
+    float *excess;                  /* power over that of the noise; room for a vector on both sides */
     int sounds;                     /* it is not digital silence */
-    float over[24];                 /* bands over the noise, as the network hears them */
+    int loud;                       /* some of it is louder than noise can be */
+    float over[N_OUT + 8];          /* bands over the noise, as the network hears them, for each kind of weights */
     float weights[N_OUT];           /* what the network says */
-    int32_t sums[N_OUT];            /* of a layer */
-    int16_t heard[N_FEATURES + 8];  /* what goes into the network */
-    int16_t kept[GATE_HIDDEN + 8];
+    uint8_t heard[2 * N_BANDS + 8]; /* what goes into the network */
+    uint8_t kept[GATE_HIDDEN];
 } GateFrame;
 
 /* That of 8 kHz: its tables, and sizes that are constants. */
 INLINE GateFraming usual_framing(const GateFraming *framing)
 {
-    GateFraming usual = {.hop = 128, .overlap = 32, .n_bins = 136};
+    GateFraming usual = {.hop = 144, .overlap = 16, .n_bins = 136};
     usual.fourier.size = 256;
     usual.fourier.half = 128;
     usual.fourier.n_columns = 8;
@@ -92,7 +87,7 @@ INLINE GateFraming usual_framing(const GateFraming *framing)
 
 INLINE int is_usual(const GateFraming *framing)
 {
-    return framing->fourier.half == 128 && framing->hop == 128 && framing->overlap == 32 && framing->n_bins == 136;
+    return framing->fourier.half == 128 && framing->hop == 144 && framing->overlap == 16 && framing->n_bins == 136;
 }
 
 enum { FRAME_ROOM = 4 * (MAX_POINTS + 16) };

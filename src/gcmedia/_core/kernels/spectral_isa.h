@@ -4,16 +4,17 @@
 
 #ifdef ISA
 
-/* Power of all bins; whether any of them is that of a sound. */
-TARGET INLINE int K(find_power)(const float *re, const float *im, float *power, int n_bins)
+/* Power of all bins, and the most of it: whether that of a sound, and whether more than noise can have. */
+TARGET INLINE void K(find_power)(const GateLevels *levels, GateFrame *frame, int n_bins)
 {
     Lanes loudest = EACH(0.0f);
     for (int k = 0; k < n_bins; k += LANES) {
-        const Lanes r = LOAD(re + k), i = LOAD(im + k), p = r * r + i * i;
+        const Lanes r = LOAD(frame->re + k), i = LOAD(frame->im + k), p = r * r + i * i;
         loudest = most_of(p, loudest);
-        STORE(power + k, p);
+        STORE(frame->power + k, p);
     }
-    return any_over(loudest, EACH(TINY_POWER));
+    frame->sounds = any_over(loudest, EACH(TINY_POWER));
+    frame->loud = any_over(loudest, EACH(levels->most_power));
 }
 
 /* Take the mean of the first whole frames for noise, as far as the floor allows. */
@@ -27,10 +28,9 @@ TARGET INLINE void K(warm_up)(const GateLevels *levels, GateFrame *frame, int n_
         const Lanes p = LOAD(power + k), quiet = least_of(p, EACH(warm_power));
         const Lanes noise = LOAD(at.noise + k), smoothed = LOAD(at.smoothed + k);
         const Lanes now = most_of(noise + (quiet - noise) * share, EACH(TINY_POWER));
-        const Lanes smooth = smoothed + (p - smoothed) * share, inverse = EACH(1.0f) / now;
+        const Lanes smooth = smoothed + (p * MINIMUM_BIAS - smoothed) * share;
         STORE(at.noise + k, now);
-        STORE(at.inverse + k, inverse);
-        STORE(excess + k, most_of(p * inverse - EACH(1.0f), EACH(0.0f)));
+        STORE(excess + k, most_of(p - now, EACH(0.0f)));
         STORE(at.smoothed + k, smooth);
         STORE(at.minimum + k, smooth);
     }
@@ -123,6 +123,20 @@ TARGET INLINE void K(move_down)(float *x, int by, int n)
         x[k] = x[k + by];
 }
 
+/* The first stage of the usual transform, of samples that are weighed by the window meanwhile. */
+TARGET INLINE void K(weighed_stage)(const FourierPlan *plan, const float *even, const float *odd, const float *window,
+                                    float *yr, float *yi)
+{
+#define WEIGHED(x, w, row) (LOAD((x) + 8 * (row) + q) * LOAD((w) + 8 * (row) + q))
+#define BOTH(row) WEIGHED(even, window, row), WEIGHED(odd, window + 128, row)
+    for (int p = 0; p < 4; p++)
+        for (int q = 0; q < 8; q += LANES)
+            K(cross4_lanes)(BOTH(p), BOTH(p + 4), BOTH(p + 8), BOTH(p + 12), yr + 32 * p + q, yi + 32 * p + q, 8,
+                            p ? plan->stage_twiddles + 6 * p : NULL);
+#undef BOTH
+#undef WEIGHED
+}
+
 /* Take the newest frame's spectrum, and follow the noise; make room for the samples of the next. */
 TARGET INLINE void K(analyse)(const GateFraming *framing, const GateLevels *levels, GateFrame *frame)
 {
@@ -130,18 +144,25 @@ TARGET INLINE void K(analyse)(const GateFraming *framing, const GateLevels *leve
     const FourierPlan *plan = &framing->fourier;
     const int half = plan->half, hop = framing->hop / 2, n_bins = framing->n_bins;
     GateState *state = frame->state;
-    K(weigh)(state->even, framing->analysis, ar, half);
-    K(weigh)(state->odd, framing->analysis + half, ai, half);
+    if (half == 128) {
+        K(weighed_stage)(plan, state->even, state->odd, framing->analysis, br, bi);
+        K(run_stage)(4, 1, 32, br, bi, ar, ai, NULL);
+        K(transform_across)(plan, ar, ai, br, bi);
+        K(part)(plan, br, bi, frame->re, frame->im);
+    } else {
+        K(weigh)(state->even, framing->analysis, ar, half);
+        K(weigh)(state->odd, framing->analysis + half, ai, half);
+        if (K(transform)(plan, ar, ai, br, bi))
+            K(part)(plan, br, bi, frame->re, frame->im);
+        else
+            K(part)(plan, ar, ai, frame->re, frame->im);
+    }
     K(move_down)(state->even, hop, half);
     K(move_down)(state->odd, hop, half);
-    if (K(transform)(plan, ar, ai, br, bi))
-        K(part)(plan, br, bi, frame->re, frame->im);
-    else
-        K(part)(plan, ar, ai, frame->re, frame->im);
     for (int k = half + LANES; k < n_bins; k++)
         frame->re[k] = frame->im[k] = 0.0f;
     /* Digital silence is no sample of the noise: a pause in the sending must not make the line's noise speech. */
-    frame->sounds = K(find_power)(frame->re, frame->im, frame->power, n_bins);
+    K(find_power)(levels, frame, n_bins);
     if (!frame->sounds)
         return;
     if (state->n_warm < WARM_HOPS)
@@ -160,12 +181,12 @@ TARGET INLINE void K(synthesise)(const GateFraming *framing, const GateLevels *l
     GateState *state = frame->state;
     float *even = ai, *odd = ar;
     if (frame->sounds) {
-        const int last = N_BANDS - 1;
-        const GateLevels copy = *levels;
-        WIDEST(find_heard_gains)(&copy, *state, frame->power, frame->excess, frame->weights);
-        K(find_gains)(&copy, *state, frame->power, frame->excess, EACH(frame->weights[last]), EACH(frame->weights[24 + last]),
-                      EACH(frame->weights[48 + last]), BAND_BINS, framing->n_bins);
-        frame->power[0] = levels->least_gain;           /* DC is no speech */
+        const float least_gain = levels->least_gain, *weights = frame->weights + N_BANDS - 1;   /* the last band's */
+        WIDEST(find_heard_gains)(least_gain, *state, frame->power, frame->excess, frame->weights);
+        K(find_gains)(least_gain, *state, frame->power, frame->excess, EACH(weights[0]), EACH(weights[N_BANDS]),
+                      EACH(weights[2 * N_BANDS]), BAND_BINS, framing->n_bins);
+        if (frame->loud)
+            K(let_pass)(least_gain, levels->most_power, frame->re, frame->im, state->clean, frame->power, framing->n_bins);
     } else
         for (int k = 0; k < framing->n_bins; k += LANES)
             STORE(frame->power + k, EACH(1.0f));

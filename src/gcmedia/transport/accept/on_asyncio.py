@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as ssl_module
+from contextlib import suppress
 from typing import Any
 
 from .link import Board, Link
@@ -83,7 +84,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
 
 
 class AsyncioServer:
-    """Accepts connections until it is closed; those that are there go on.
+    """Accepts connections until it is closed; those that are there go on, but for such as have not agreed on TLS yet.
 
     Some at a time, then those that are there get their turn; and no more than there is room for, see `Board.has_room`.
     The servers of event loops accept all that the kernel has, before a single request has been read.
@@ -98,7 +99,7 @@ class AsyncioServer:
         self._options: dict[str, Any] = {} if ssl is None else {"ssl": ssl, "ssl_handshake_timeout": TLS_TIMEOUT_S}
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
-        self._n_coming = 0  # accepted, with TLS to be agreed on
+        self._coming: set[socket.socket] = set()  # accepted, with TLS to be agreed on
         sock.setblocking(False)
         sock.listen(BACKLOG)
         self._loop.add_reader(sock, self._accept)
@@ -109,10 +110,14 @@ class AsyncioServer:
             self._pause.cancel()
         self._loop.remove_reader(self._sock)
         self._sock.close()
+        if "ssl" in self._options:
+            for coming in self._coming:
+                with suppress(OSError):  # the client has gone
+                    coming.shutdown(socket.SHUT_RDWR)  # which the event loop sees, and closes it
 
     def _accept(self) -> None:
         for _ in range(ACCEPT_AT_ONCE):
-            if not self._board.has_room(self._n_coming):
+            if not self._board.has_room(len(self._coming)):
                 self._rest()
                 return
             try:
@@ -123,7 +128,7 @@ class AsyncioServer:
                 self._rest()
                 return
             accepted.setblocking(False)
-            self._n_coming += 1
+            self._coming.add(accepted)
             self._board.spawn(self._begin(accepted))
 
     def _rest(self) -> None:
@@ -139,4 +144,4 @@ class AsyncioServer:
         except (OSError, TimeoutError):  # TLS that comes to nothing; the loop has closed the socket
             accepted.close()
         finally:
-            self._n_coming -= 1
+            self._coming.discard(accepted)
