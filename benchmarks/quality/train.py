@@ -219,10 +219,10 @@ def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
     warm_power, most_power = 10**-4.5 * FULL_SCALE, 10**-2.5 * FULL_SCALE
     kept, near, speed, bias = p["tracker"]
 
-    def step(state: Any, now: Any) -> Any:
-        hop, x = now
-        noise, smoothed, minimum, clean, hidden = state
-        warm, share = hop < 8, jnp.where(hop < 3, 1.0, 1.0 / (hop - 2.0))
+    def step(state: Any, x: Any) -> Any:
+        noise, smoothed, minimum, clean, hidden, heard = state
+        sounds = jnp.max(x, 1, keepdims=True) > TINY  # digital silence changes nothing
+        warm, share = heard < 8, jnp.where(heard < 3, 1.0, 1.0 / jnp.maximum(heard - 2.0, 1.0))
         smoother = jnp.where(warm, smoothed + share * (x - smoothed), kept * smoothed + (1 - kept) * x)
         minimum = jnp.where(warm, smoother, jnp.minimum(smoother, minimum * MINIMUM_RISE))
         far = jnp.maximum(0.0, 1 - x * inverse(noise) * near)
@@ -243,11 +243,13 @@ def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
         beside = jnp.pad(excess, ((0, 0), (1, 1)))
         speech = weights[0] * clean + weights[1] * excess + weights[2] * (beside[:, :-2] + beside[:, 2:])
         gain = speech / (noise + speech)
-        return (noise, smoother, minimum, gain * gain * x, hidden), gain
+        after = noise, smoother, minimum, gain * gain * x, hidden, jnp.minimum(heard + 1, 8)
+        held = tuple(jnp.where(sounds, new, old) for new, old in zip(after, state, strict=True))
+        return held, jnp.where(sounds, gain, 1.0)
 
     none = jnp.zeros((streams, N_BINS))
-    state = (none + TINY, none, none, none, jnp.zeros((streams, N_HIDDEN)))
-    return scan(step, state, (jnp.arange(len(power), dtype=jnp.float32), power))[1]
+    state = (none + TINY, none, none, none, jnp.zeros((streams, N_HIDDEN)), jnp.zeros((streams, 1)))
+    return scan(step, state, power)[1]
 
 
 @dataclasses.dataclass
