@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 
 from ...errors import ConfigError
 
 __all__ = ["TRANSPORTS", "choose_transport", "running_backend"]
 
 TRANSPORTS = ("auto", "websockets", "picows")
+PICOWS = "2.3"  # the release of which `on_picows` knows what lies behind its public names
 
 
 def running_backend() -> str:
@@ -24,16 +25,27 @@ def choose_transport(wanted: str, backend: str) -> str:
     Raises
     ------
     ConfigError
-        If there is no such transport, it is not installed, or does not run on ``backend``.
+        If there is no such transport, it is not installed or is of another release, or does not run on ``backend``.
     """
     if wanted not in TRANSPORTS:
         raise ConfigError(f"transport is {wanted!r}, not one of {', '.join(TRANSPORTS)}")
-    installed = find_spec("picows") is not None
+    found = _picows()
+    known = found is not None and found.startswith(f"{PICOWS}.")
     if wanted == "auto":
-        return "picows" if installed and backend == "asyncio" else "websockets"
+        return "picows" if known and backend == "asyncio" else "websockets"
     if wanted == "picows":
         if backend != "asyncio":
             raise ConfigError(f"transport 'picows' runs on asyncio only, not on {backend}")
-        if not installed:
+        if found is None:
             raise ConfigError("transport 'picows' is not installed: pip install 'gcmedia[fast]'")
+        if not known:
+            raise ConfigError(f"transport 'picows' needs picows {PICOWS}, not {found}: pip install 'gcmedia[fast]'")
     return wanted
+
+
+def _picows() -> str | None:
+    """The release that is installed."""
+    try:
+        return version("picows")
+    except PackageNotFoundError:
+        return None
