@@ -73,9 +73,9 @@ static void frame_gate(GateFraming *framing, int size, int hop, int overlap)
     framing->overlap = overlap;
     framing->n_bins = (half + 8) / 8 * 8 > 136 ? (half + 8) / 8 * 8 : 136;
     for (int n = 0; n < size; n++)
-        analysis[n % 2 * half + n / 2] = (float)(0.5 * sin(PI * (n + 0.5) / size));
+        analysis[n % 2 * half + n / 2] = (float)(0.5 / 32768 * sin(PI * (n + 0.5) / size));
     for (int n = 0; n < put_out; n++)
-        synthesis[n % 2 * (put_out / 2) + n / 2] = 1.0f / (float)size;
+        synthesis[n % 2 * (put_out / 2) + n / 2] = 32768.0f / (float)size;
     framing->analysis = analysis;
     framing->synthesis = synthesis;
 }

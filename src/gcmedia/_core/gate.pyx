@@ -86,14 +86,14 @@ cdef class _Framing:
             else:
                 analysis[n] = cos(0.5 * M_PI * (n - rise + 0.5) / fall)
             total += analysis[n]
-            self.windows[(n & 1) * half + n // 2] = <float>(0.5 * analysis[n])
+            self.windows[(n & 1) * half + n // 2] = <float>(0.5 / 32768.0 * analysis[n])
         for n in range(put_out):
             side = min(n, put_out - 1 - n)
             share = 1.0
             if side < framing.overlap:
                 share = 0.5 * (1.0 - cos(M_PI * (side + 0.5) / framing.overlap))
             self.windows[size + (n & 1) * (put_out // 2) + n // 2] = <float>(
-                share / analysis[size - put_out + n] / size
+                32768.0 / size * share / analysis[size - put_out + n]
             )
         free(analysis)
         self.full_scale = <float>(0.25 * total * total)

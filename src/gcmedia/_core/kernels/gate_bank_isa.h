@@ -396,7 +396,7 @@ TARGET static void K(gate_hops)(const GateFraming *framing, const GateLevels *le
 TARGET INLINE Lanes K(held_lanes)(Lanes x)
 {
     const Lanes number = (Lanes)((Ints)x & (x == x));
-    return most_of(least_of(number, EACH(LOUDEST)), EACH(-LOUDEST));
+    return most_of(least_of(number, EACH(LOUDEST)), EACH(-LOUDEST)) * 32768.0f;
 }
 
 #if LANES == 8
@@ -434,12 +434,12 @@ TARGET INLINE void K(pass_words)(float *even, float *odd, const float *even_read
         for (int far = 0; far < 2; far++) {
             const __m128i words = far ? _mm256_extracti128_si256(x[i], 1) : _mm256_castsi256_si128(x[i]);
             const __m256 samples = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(words));
-            STORE(in[i % 2] + SIDE * (i / 2 + 4 * far), (Lanes)samples * UNIT);
+            STORE(in[i % 2] + SIDE * (i / 2 + 4 * far), (Lanes)samples);
         }
     for (int i = 0; i < 8; i++) {
         __m256i whole[2];
         for (int far = 0; far < 2; far++)
-            whole[far] = _mm256_cvtps_epi32((__m256)(LOAD(ready[i % 2] + SIDE * (i / 2 + 4 * far)) * 32768.0f));
+            whole[far] = _mm256_cvtps_epi32((__m256)LOAD(ready[i % 2] + SIDE * (i / 2 + 4 * far)));
         y[i] = _mm256_permute4x64_epi64(_mm256_packs_epi32(whole[0], whole[1]), 0xD8);
     }
     K(transpose_words)(y);
@@ -457,14 +457,14 @@ TARGET INLINE Lanes K(samples_from)(const void *src, ptrdiff_t at, int is_float)
     if (is_float)
         return K(held_lanes)(LOAD((const float *)src + at));
     memcpy(&words, (const int16_t *)src + at, sizeof words);
-    return __builtin_convertvector(__builtin_convertvector(words, Ints), Lanes) * UNIT;
+    return __builtin_convertvector(__builtin_convertvector(words, Ints), Lanes);
 }
 
 TARGET INLINE void K(samples_to)(void *dst, ptrdiff_t at, Lanes x, int is_float)
 {
     typedef int16_t Words __attribute__((vector_size(2 * LANES)));
     if (is_float)
-        STORE((float *)dst + at, x);
+        STORE((float *)dst + at, x * UNIT);
     else {
         const Words words = __builtin_convertvector(K(to_int16_lanes)(x), Words);
         memcpy((int16_t *)dst + at, &words, sizeof words);
@@ -524,10 +524,10 @@ TARGET INLINE void K(pass_side)(const GateFraming *framing, GateState *state, co
             if (src[l] == NULL)
                 in[l] = 0.0f;
             else if (is_float) {
-                in[l] = held(((const float *)src[l])[from + i]);
-                ((float *)dst[l])[from + i] = ready[l];
+                in[l] = held(((const float *)src[l])[from + i]) * 32768.0f;
+                ((float *)dst[l])[from + i] = ready[l] * UNIT;
             } else {
-                in[l] = (float)((const int16_t *)src[l])[from + i] * UNIT;
+                in[l] = (float)((const int16_t *)src[l])[from + i];
                 ((int16_t *)dst[l])[from + i] = to_int16(ready[l]);
             }
         }

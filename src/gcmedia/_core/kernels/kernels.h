@@ -30,8 +30,8 @@ typedef struct {
     int hop;                        /* samples between frames, even */
     int overlap;                    /* samples by which the outputs of frames overlap, even */
     int n_bins;                     /* size / 2 + 1, and so many more that whole vectors come of it */
-    const float *analysis;          /* window, half as high: even samples, then odd ones */
-    const float *synthesis;         /* over the last hop + overlap samples, likewise, by 1 / size */
+    const float *analysis;          /* window, half as high, by 2**-15: even samples, then odd ones */
+    const float *synthesis;         /* over the last hop + overlap samples, likewise, by 2**15 / size */
 } GateFraming;
 
 typedef struct {
@@ -44,7 +44,7 @@ typedef struct {
 typedef struct {
     int position;                   /* samples taken since the last hop */
     int n_warm;                     /* frames with sound in them so far, until there are enough */
-    float *even, *odd;              /* half each: the newest frame's samples */
+    float *even, *odd;              /* half each: the newest frame's samples, as int16 has them */
     float *even_tail, *odd_tail;    /* overlap / 2 each: what the last frame adds to the next output */
     float *even_ready, *odd_ready;  /* hop / 2 each: what goes out next */
     float *noise;                   /* per bin: power taken for noise */

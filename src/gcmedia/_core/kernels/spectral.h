@@ -41,7 +41,6 @@ INLINE float sum8(const float *x) { return sum4(x) + sum4(x + 4); }
 /* Nearest int16, ties to even, saturated. */
 INLINE int16_t to_int16(float x)
 {
-    x *= 32768.0f;
     x = x < 32767.0f ? x : 32767.0f;
     x = x > -32768.0f ? x : -32768.0f;
     return (int16_t)(int32_t)((x + ROUNDER) - ROUNDER);

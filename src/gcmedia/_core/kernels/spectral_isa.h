@@ -65,7 +65,7 @@ TARGET INLINE void K(overlap_add)(const float *y, const float *window, float *ta
 
 TARGET INLINE Ints K(to_int16_lanes)(Lanes x)
 {
-    return K(nearest)(most_of(least_of(x * 32768.0f, EACH(32767.0f)), EACH(-32768.0f)));
+    return K(nearest)(most_of(least_of(x, EACH(32767.0f)), EACH(-32768.0f)));
 }
 
 
@@ -80,15 +80,15 @@ TARGET INLINE void K(pass_int16)(const GateFraming *framing, GateState *state, c
             const Ints even = K(to_int16_lanes)(LOAD(state->even_ready + at / 2));
             const Ints odd = K(to_int16_lanes)(LOAD(state->odd_ready + at / 2));
             memcpy(&pairs, src + i, sizeof pairs);
-            STORE(state->even + (from + at) / 2, __builtin_convertvector((pairs << 16) >> 16, Lanes) * UNIT);
-            STORE(state->odd + (from + at) / 2, __builtin_convertvector(pairs >> 16, Lanes) * UNIT);
+            STORE(state->even + (from + at) / 2, __builtin_convertvector((pairs << 16) >> 16, Lanes));
+            STORE(state->odd + (from + at) / 2, __builtin_convertvector(pairs >> 16, Lanes));
             out = (even & EACH_INT(0xFFFF)) | (odd << 16);
             memcpy(dst + i, &out, sizeof out);
         }
     for (; i < n; i++, at++) {
         float *in = at & 1 ? state->odd : state->even;
         const float *ready = at & 1 ? state->odd_ready : state->even_ready;
-        in[(from + at) / 2] = (float)src[i] * UNIT;
+        in[(from + at) / 2] = (float)src[i];
         dst[i] = to_int16(ready[at / 2]);
     }
 }
@@ -99,8 +99,8 @@ TARGET INLINE void K(pass_float32)(const GateFraming *framing, GateState *state,
     for (int i = 0, at = state->position; i < n; i++, at++) {
         float *in = at & 1 ? state->odd : state->even;
         const float *ready = at & 1 ? state->odd_ready : state->even_ready;
-        in[(from + at) / 2] = held(src[i]);
-        dst[i] = ready[at / 2];
+        in[(from + at) / 2] = held(src[i]) * 32768.0f;
+        dst[i] = ready[at / 2] * UNIT;
     }
 }
 
