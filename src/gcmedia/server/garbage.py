@@ -21,7 +21,7 @@ __all__ = ["collections_after"]
 
 YOUNG_OBJECTS = 5000  # more than Python's 700, as each message of a call makes some
 NEVER = 1_000_000_000
-MAX_ENDED = 1000  # calls whose objects may lie about
+MAX_ENDED = 5000  # calls of which handlers may have left something
 MAX_WAIT_S = 300.0  # for what handlers leave
 TRIM_S = 2.0  # between times that free memory is given back; takes some milliseconds of a thread
 
