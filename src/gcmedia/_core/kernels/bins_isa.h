@@ -51,18 +51,22 @@ TARGET INLINE void K(find_gains)(float least_gain, GateState at, float *power, c
     }
 }
 
+#if LANES != 16
 /* What is louder than noise can be passes as far as it is so; DC never does.  The gains are of bins with this spectrum. */
 TARGET INLINE void K(let_pass)(float least_gain, float most_power, const float *re, const float *im, float *clean, float *gain,
                                int n)
 {
     for (int k = 0; k < n; k += LANES) {
         const Lanes r = LOAD(re + k), i = LOAD(im + k), p = r * r + i * i + EACH(TINY_POWER);
+        if (!any_over(p, EACH(most_power)))
+            continue;
         const Lanes sure = greater_of(EACH(1.0f) - EACH(most_power) / p, EACH(0.0f));
         STORE(clean + k, greater_of(LOAD(clean + k), sure * sure * p));
         STORE(gain + k, greater_of(LOAD(gain + k), sure));
     }
     gain[0] = least_gain;
 }
+#endif
 
 /* Weights of LANES bins from k on, of the bands that they are in; k is under NARROW_BINS. */
 #if LANES == 16
