@@ -126,11 +126,12 @@ TARGET INLINE void K(run_stage)(int radix, int m, int s, const float *xr, const 
     }
 }
 
-/* All stages, to and fro between x and y; the result is in x when their number is even, else in y. */
-TARGET INLINE void K(run_stages)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
+/* All stages of some transforms side by side, to and fro between x and y; the result is in x when their number is even,
+   else in y. */
+TARGET INLINE void K(run_stages)(const FourierPlan *plan, int side, float *xr, float *xi, float *yr, float *yi)
 {
     const float *w = plan->stage_twiddles;
-    int s = plan->n_columns, m = plan->half / s;
+    int s = plan->n_columns * side, m = plan->half / plan->n_columns;
     for (int i = 0; i < plan->n_stages; i++) {
         const int radix = plan->radices[i];
         float *swap;
@@ -198,7 +199,7 @@ TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, fl
         K(run_stage)(4, 4, 8, xr, xi, yr, yi, plan->stage_twiddles);
         K(run_stage)(4, 1, 32, yr, yi, xr, xi, NULL);
     } else
-        K(run_stages)(plan, xr, xi, yr, yi);
+        K(run_stages)(plan, 1, xr, xi, yr, yi);
     if (plan->n_columns == 1)
         return in_y;
     if (in_y)

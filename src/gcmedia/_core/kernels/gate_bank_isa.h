@@ -33,25 +33,12 @@ TARGET INLINE void K(across_side)(const FourierPlan *plan, const float *xr, cons
 /* Points of x, transformed; the result is in x or, if that is what is returned, in y.  All lanes at once. */
 TARGET INLINE int K(transform_side)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
 {
-    const int half = plan->half, in_y = plan->n_stages & 1;
-    const float *w = plan->stage_twiddles;
-    if (half == 128) {
-        K(run_stage)(4, 4, 8 * SIDE, xr, xi, yr, yi, w);
+    const int in_y = plan->n_stages & 1;
+    if (plan->half == 128) {
+        K(run_stage)(4, 4, 8 * SIDE, xr, xi, yr, yi, plan->stage_twiddles);
         K(run_stage)(4, 1, 32 * SIDE, yr, yi, xr, xi, NULL);
-    } else {
-        int s = plan->n_columns * SIDE, m = half / plan->n_columns;
-        float *ar = xr, *ai = xi, *br = yr, *bi = yi;
-        for (int i = 0; i < plan->n_stages; i++) {
-            const int radix = plan->radices[i];
-            float *swap;
-            m /= radix;
-            K(run_stage)(radix, m, s, ar, ai, br, bi, w);
-            w += 2 * (radix - 1) * m;
-            s *= radix;
-            swap = ar, ar = br, br = swap;
-            swap = ai, ai = bi, bi = swap;
-        }
-    }
+    } else
+        K(run_stages)(plan, SIDE, xr, xi, yr, yi);
     if (plan->n_columns == 1)
         return in_y;
     if (in_y)
