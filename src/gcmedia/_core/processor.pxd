@@ -36,6 +36,7 @@ cdef class Channel:
     cdef int16_t *raw_end(self) noexcept nogil
     cdef bint _ensure_room(self, Py_ssize_t n_samples) noexcept nogil
     cdef void _append(self, Py_ssize_t n_new, bint made_up) noexcept nogil
+    cdef void _clean(self, const int16_t *src, int16_t *dst, Py_ssize_t n_samples) noexcept nogil
     cdef void _drop(self, Py_ssize_t n_samples) noexcept nogil
     cdef void _drop_clean(self, Py_ssize_t n_samples) noexcept nogil
     cdef void _take_back(self, Py_ssize_t n_samples) noexcept nogil

@@ -86,12 +86,16 @@ cdef class Channel:
         self.n_raw += n_new
         if self.clean == NULL:
             return
+        self._clean(src, dst, n_new)
+        self.n_clean += n_new
+
+    cdef void _clean(self, const int16_t *src, int16_t *dst, Py_ssize_t n_samples) noexcept nogil:
+        """Pass the next samples through gate and compressor, of which there is one at least."""
         if self.gate is not None:
-            self.gate.run(src, dst, n_new)
+            self.gate.run(src, dst, n_samples)
             src = dst
         if self.compressor is not None:
-            self.compressor.run(src, dst, n_new)
-        self.n_clean += n_new
+            self.compressor.run(src, dst, n_samples)
 
     cdef void _drop(self, Py_ssize_t n_samples) noexcept nogil:
         """The first samples have been handed out."""

@@ -5,6 +5,7 @@ from cpython.buffer cimport PyBuffer_Release
 from cpython.ref cimport PyObject
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
 
 from gcmedia._core.buffer cimport (
     borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at, view_bytearray,
@@ -773,6 +774,7 @@ cdef class Receiver:
             if self.steady.whole:
                 return n_ready(&self.steady)
             held = self.line.end + self.steady.n_pushed * self.steady.n_octets - self.processor.n_out
+            held -= self.processor.delay_samples
             return held // self.steady.n_octets
         held = self.line.end - self.processor.n_out
         if self.ended:
@@ -885,7 +887,12 @@ cdef class Receiver:
         frame.position = self.steady.position
         frame.n_samples = n
         frame.sample_rate = self.line.sample_rate
-        take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+        if self.steady.cleaner == NULL:
+            take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+        else:
+            frame.pcm_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
+            take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.pcm_octets))
+            memcpy(PyBytes_AS_STRING(frame.raw_octets), self.steady.spare, n * sizeof(int16_t))
         frame.silent = (<SilenceDetector>self.steady.detector).silent
         frame.squares = (<SilenceDetector>self.steady.detector).last_squares
         return frame

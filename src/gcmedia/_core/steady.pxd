@@ -14,7 +14,7 @@ from gcmedia._core.conceal cimport Concealer, note_block
 from gcmedia._core.g711 cimport alaw_measured, ulaw_measured
 from gcmedia._core.jitter cimport CACHE_LINE, N_INTERVALS, JitterBuffer
 from gcmedia._core.packet cimport Layout, load_i64le, load_u32le
-from gcmedia._core.processor cimport PCMU, Processor
+from gcmedia._core.processor cimport PCMU, Channel, Processor
 from gcmedia._core.silence cimport SilenceDetector, push_measured
 from gcmedia._core.timeline cimport Timeline
 
@@ -55,6 +55,11 @@ cdef struct Steady:
     const void *window      # of it
     PyObject *concealer     # Concealer of it, NULL where it needs to know nothing
     int64_t position        # samples handed out
+    # Where gate or compressor hold one frame back
+    PyObject *cleaner       # Channel of which they are; NULL where nothing cleans
+    int16_t *waiting        # decoded: the frame that goes with what they put out next,
+    int64_t waiting_squares # and the sum of its squares
+    int16_t *spare          # room for one more; after a frame was taken, its samples as decoded
     # Since the books were up to date
     bint open
     int64_t n_pushed, n_taken
@@ -141,11 +146,19 @@ cdef inline int64_t n_ready(Steady *steady) noexcept nogil:
 
 
 cdef inline void take_steady(Steady *steady, int16_t *out) noexcept nogil:
-    """Decode the next frame; there is one, and the stream is `whole`."""
+    """Decode and clean the next frame; there is one, and the stream is `whole`."""
     cdef const uint8_t *payload = steady.payloads + (steady.out & steady.mask) * steady.stride
     cdef Py_ssize_t n = steady.n_octets
-    cdef int64_t squares = ulaw_measured(payload, out, n) if steady.ulaw else alaw_measured(payload, out, n)
-    push_measured(<SilenceDetector>steady.detector, out, n, squares)
+    cdef int16_t *pcm = out if steady.cleaner == NULL else steady.spare
+    cdef int64_t squares = ulaw_measured(payload, pcm, n) if steady.ulaw else alaw_measured(payload, pcm, n)
+    if steady.cleaner == NULL:
+        push_measured(<SilenceDetector>steady.detector, out, n, squares)
+    else:
+        push_measured(<SilenceDetector>steady.detector, steady.waiting, n, steady.waiting_squares)
+        (<Channel>steady.cleaner)._clean(pcm, out, n)
+        steady.spare = steady.waiting
+        steady.waiting = pcm
+        steady.waiting_squares = squares
     if steady.concealer != NULL:
         note_block(<Concealer>steady.concealer, squares)
     steady.out += 1

@@ -1,12 +1,15 @@
 """The steady stretch of a stream: when it begins, and how the books are brought up to date after it."""
 
-from libc.stdint cimport int64_t, uint32_t
+from cpython.ref cimport PyObject
+from libc.stdint cimport int16_t, int64_t, uint32_t
+from libc.string cimport memchr, memset
 
 from gcmedia._core.conceal cimport HISTORY_BLOCKS, SILENCE, Concealer
 from gcmedia._core.jitter cimport (
     MIN_EXPECTED, N_INTERVALS, N_LOSS_BLOCKS, JitterBuffer, Slot, payload_of, slot_of,
 )
 from gcmedia._core.packet cimport Layout, header_size
+from gcmedia._core.pcm cimport sum_of_squares
 from gcmedia._core.processor cimport PCMU, Channel, Processor, takes_whole
 from gcmedia._core.sequence cimport expected_of, lost_of, push_run
 from gcmedia._core.silence cimport SilenceDetector
@@ -20,8 +23,18 @@ cdef double MAX_TIMESTAMP = <double>(<int64_t>1 << 52)      # ticks; up to here 
 
 
 cdef bint can_be_steady(JitterBuffer jitter, Processor processor) noexcept nogil:
-    return (jitter.by_depth and processor.plain and processor.n_channels == 1 and processor.block_octets == 1
-            and processor.frame_samples <= MAX_SAMPLES)
+    return (jitter.by_depth and processor.n_channels == 1 and processor.block_octets == 1
+            and processor.frame_samples <= MAX_SAMPLES
+            and (processor.plain or processor.delay_samples == processor.frame_samples))
+
+
+cdef bint _is_even(Processor processor, Channel channel) noexcept nogil:
+    """Whether a packet in is a frame out: nothing waits, but for one received frame where the delay is that long."""
+    cdef int n = processor.delay_samples
+    if processor.plain:
+        return takes_whole(processor)
+    return (processor.n_in - processor.n_out == n and not processor.ending
+            and memchr(channel.made_up + channel.raw_start, 1, n) == NULL and channel._ensure_room(n))
 
 
 cdef bint _may_forget(Concealer concealer, int n) noexcept nogil:
@@ -80,8 +93,8 @@ cdef void begin_steady(Steady *steady, JitterBuffer jitter, Timeline *line, Proc
         return
     if (jitter.fresh or jitter.restarting or jitter.given_up or jitter.overrun_samples or not jitter.has_transit
             or jitter.validator.has_suspect or not jitter.validator.started
-            or not takes_whole(processor) or processor.concealing
-            or not _may_forget((<Channel>processor.channel_at[0]).concealer, n)):
+            or processor.concealing or not _may_forget((<Channel>processor.channel_at[0]).concealer, n)
+            or not _is_even(processor, <Channel>processor.channel_at[0])):
         return
     for i in range(waiting):
         if not _is_plain(jitter, jitter.next + i, n):
@@ -133,8 +146,18 @@ cdef void begin_steady(Steady *steady, JitterBuffer jitter, Timeline *line, Proc
     if (<Concealer>steady.concealer)._code == SILENCE:
         steady.concealer = NULL
     steady.position = processor.n_out
+    steady.cleaner = NULL
+    if not processor.plain:
+        _begin_cleaning(steady, <Channel>processor.channel_at[0])
     steady.n_pushed = steady.n_taken = 0
     steady.open = True
+
+
+cdef void _begin_cleaning(Steady *steady, Channel channel) noexcept nogil:
+    steady.cleaner = <PyObject *>channel
+    steady.waiting = channel.raw + channel.raw_start
+    steady.waiting_squares = sum_of_squares(steady.waiting, steady.n_octets)
+    steady.spare = steady.waiting + steady.n_octets
 
 
 cdef void _enter_packets(Steady *steady, JitterBuffer jitter, Timeline *line) noexcept nogil:
@@ -187,8 +210,15 @@ cdef void _enter_frames(Steady *steady, JitterBuffer jitter, Processor processor
     jitter.read += n
     processor.n_in += n * steady.n_octets
     processor.n_out += n * steady.n_octets
+    if steady.cleaner != NULL:
+        _enter_waiting(steady, <Channel>steady.cleaner)
     if steady.concealer != NULL:
         _enter_history(steady, jitter, processor, <Concealer>steady.concealer)
+
+
+cdef void _enter_waiting(Steady *steady, Channel channel) noexcept nogil:
+    channel.raw_start = steady.waiting - channel.raw
+    memset(channel.made_up + channel.raw_start, 0, steady.n_octets)
 
 
 cdef void _enter_history(Steady *steady, JitterBuffer jitter, Processor processor, Concealer concealer) noexcept nogil:
