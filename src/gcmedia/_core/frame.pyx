@@ -1,12 +1,33 @@
 """A block of decoded samples on the timeline."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.math cimport INFINITY, log10
-from libc.stdint cimport int16_t, int32_t
+from libc.stdint cimport int16_t, int32_t, uint8_t
 
+from gcmedia._core.g711 cimport alaw_to_int16, ulaw_to_int16
 from gcmedia._core.pcm cimport peak_magnitude
 from gcmedia._core.silence cimport level_from
+
+
+cdef bytes _raw_of(Frame frame):
+    """The raw samples as int16, decoded when they are asked for the first time."""
+    cdef bytes octets
+    if frame.coding != LINEAR:
+        octets = PyBytes_FromStringAndSize(NULL, frame.n_samples * <Py_ssize_t>sizeof(int16_t))
+        if frame.coding == ULAW:
+            ulaw_to_int16(
+                <const uint8_t *>PyBytes_AS_STRING(frame.raw_octets), <int16_t *>PyBytes_AS_STRING(octets),
+                frame.n_samples,
+            )
+        else:
+            alaw_to_int16(
+                <const uint8_t *>PyBytes_AS_STRING(frame.raw_octets), <int16_t *>PyBytes_AS_STRING(octets),
+                frame.n_samples,
+            )
+        frame.raw_octets = octets
+        frame.coding = LINEAR
+    return frame.raw_octets
 
 
 @cython.final
@@ -39,8 +60,8 @@ cdef class Frame:
 
     @property
     def raw(self):
-        """Samples as a memoryview of int16, as decoded; read-only, no copy."""
-        return memoryview(self.raw_octets).cast("h")
+        """Samples as a memoryview of int16, as decoded; read-only."""
+        return memoryview(_raw_of(self)).cast("h")
 
     @property
     def level_dbov(self):
@@ -48,7 +69,7 @@ cdef class Frame:
 
     @property
     def peak_dbov(self):
-        cdef int peak = peak_magnitude(<const int16_t *>PyBytes_AS_STRING(self.raw_octets), self.n_samples)
+        cdef int peak = peak_magnitude(<const int16_t *>PyBytes_AS_STRING(_raw_of(self)), self.n_samples)
         return 20.0 * log10(peak / 32768.0) if peak else -INFINITY
 
     @property

@@ -5,12 +5,11 @@ from cpython.buffer cimport PyBuffer_Release
 from cpython.ref cimport PyObject
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
 
 from gcmedia._core.buffer cimport (
     borrow_integers, borrow_octets, borrow_samples_into, check_offsets, integer_at, view_bytearray,
 )
-from gcmedia._core.frame cimport Frame
+from gcmedia._core.frame cimport ALAW, ULAW, Frame
 from gcmedia._core.jitter cimport CACHE_LINE, SLOT_DISCARD, Slot, finish, payload_of, release_due, slot_of, take_next
 from gcmedia._core.meter cimport Meter
 from gcmedia._core.packet cimport FAULT_NONE, FAULT_SHORT, UNKNOWN, PacketFault, PacketHeader, layout_code, read_header
@@ -18,7 +17,7 @@ from gcmedia._core.processor cimport Channel, samples_in, takes_whole, whole_int
 from gcmedia._core.silence cimport SilenceDetector
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
 from gcmedia._core.steady cimport (
-    begin_steady, can_be_steady, fetch_steady, is_held, n_ready, push_steady, settle, take_steady,
+    begin_steady, can_be_steady, fetch_steady, is_held, n_ready, payload_waiting, push_steady, settle, take_steady,
 )
 from gcmedia._core.timeline cimport (
     CAUSE_IDLE, CAUSE_LOST, CAUSE_OVERRUN, CAUSE_PAUSED, CAUSE_RECONNECT, HoleRecord, add_hole, begin, end_line,
@@ -882,17 +881,19 @@ cdef class Receiver:
     cdef inline Frame _next_steady(self):
         cdef int n = self.steady.n_octets
         cdef Frame frame = Frame.__new__(Frame)
-        frame.raw_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
-        frame.pcm_octets = frame.raw_octets
+        frame.pcm_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
         frame.position = self.steady.position
         frame.n_samples = n
         frame.sample_rate = self.line.sample_rate
         if self.steady.cleaner == NULL:
-            take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+            frame.raw_octets = frame.pcm_octets
+        elif self.steady.n_taken:
+            # Fewer octets than samples to write, to memory that is seldom in the cache; most never ask for them.
+            frame.raw_octets = PyBytes_FromStringAndSize(<const char *>payload_waiting(&self.steady), n)
+            frame.coding = ULAW if self.steady.ulaw else ALAW
         else:
-            frame.pcm_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
-            take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.pcm_octets))
-            memcpy(PyBytes_AS_STRING(frame.raw_octets), self.steady.spare, n * sizeof(int16_t))
+            frame.raw_octets = PyBytes_FromStringAndSize(<const char *>self.steady.waiting, n * sizeof(int16_t))
+        take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.pcm_octets))
         frame.silent = (<SilenceDetector>self.steady.detector).silent
         frame.squares = (<SilenceDetector>self.steady.detector).last_squares
         return frame

@@ -59,7 +59,7 @@ cdef struct Steady:
     PyObject *cleaner       # Channel of which they are; NULL where nothing cleans
     int16_t *waiting        # decoded: the frame that goes with what they put out next,
     int64_t waiting_squares # and the sum of its squares
-    int16_t *spare          # room for one more; after a frame was taken, its samples as decoded
+    int16_t *spare          # room for one more
     # Since the books were up to date
     bint open
     int64_t n_pushed, n_taken
@@ -143,6 +143,11 @@ cdef inline bint is_held(Steady *steady, double now) noexcept nogil:
 cdef inline int64_t n_ready(Steady *steady) noexcept nogil:
     """Frames; all that is released, while the stream is `whole`."""
     return steady.next - steady.out
+
+
+cdef inline const uint8_t *payload_waiting(Steady *steady) noexcept nogil:
+    """What the frame that waits for gate or compressor was decoded from; only when a frame was taken meanwhile."""
+    return steady.payloads + ((steady.out - 1) & steady.mask) * steady.stride
 
 
 cdef inline void take_steady(Steady *steady, int16_t *out) noexcept nogil:
