@@ -6,12 +6,15 @@ import random
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gcmedia import Frame, Hole, JitterConfig, Receiver, ReceiverBank, Stats, parse_header
+from gcmedia import (
+    CompressorConfig, Frame, GateConfig, Hole, JitterConfig, Receiver, ReceiverBank, Stats, parse_header,
+)  # fmt: skip
 
 from .packets import FULL, packet
 
@@ -77,11 +80,13 @@ def told(story: list[tuple[int, str]], seed: int) -> Iterator[tuple[str, bytes, 
             now += 2.5
 
 
-Outcome = tuple[list[tuple[int, bytes, bool, int, float]], list[Hole], Stats]
+Seen = tuple[int, bytes, bytes, bool, int, float, float]
+Outcome = tuple[list[Seen], list[Hole], Stats]
 
 
-def seen(frame: Frame) -> tuple[int, bytes, bool, int, float]:
-    return frame.position, bytes(frame.pcm), frame.silent, frame.concealed_samples, frame.level_dbov
+def seen(frame: Frame) -> Seen:
+    pcm, raw = bytes(frame.pcm), bytes(frame.raw)
+    return frame.position, pcm, raw, frame.silent, frame.concealed_samples, frame.level_dbov, frame.peak_dbov
 
 
 def outcome(receiver: Receiver, frames: list[Frame], end: float) -> Outcome:
@@ -128,19 +133,34 @@ CONFIGS = [
     JitterConfig(base_depth=2, min_depth=2),
 ]
 
+# Nothing, or what holds frames back: a frame, half of one, six milliseconds; a gate may come before.
+CLEANERS: list[dict[str, Any]] = [
+    {},
+    {"gate": GateConfig()},
+    {"gate": GateConfig(), "compressor": CompressorConfig(lookahead_s=0.0)},
+    {"compressor": CompressorConfig(lookahead_s=0.02)},
+    {"gate": GateConfig(low_delay=True)},
+    {"gate": GateConfig(kind="sample"), "compressor": CompressorConfig()},
+]
 
-@settings(max_examples=60, deadline=None)
+
+@settings(max_examples=100, deadline=None)
 @given(
     stories(), st.integers(0, 99), st.sampled_from(CONFIGS), st.sampled_from(["repeat", "silence"]),
-    st.sampled_from(["PCMU", "PCMA"]),
+    st.sampled_from(["PCMU", "PCMA"]), st.sampled_from(CLEANERS),
 )  # fmt: skip
 def test_any_way_in_and_out_gives_the_same(
-    story: list[tuple[int, str]], seed: int, jitter: JitterConfig, conceal: str, encoding: str
+    story: list[tuple[int, str]],
+    seed: int,
+    jitter: JitterConfig,
+    conceal: str,
+    encoding: str,
+    cleaners: dict[str, Any],
 ) -> None:
     steps = list(told(story, seed))
 
     def make() -> Receiver:
-        return Receiver(encoding, jitter=jitter, conceal=conceal)
+        return Receiver(encoding, jitter=jitter, conceal=conceal, **cleaners)
 
     expected = one_by_one(make(), steps, apart=True, asked=1.0)  # so that no stretch counts as steady
     assert one_by_one(make(), steps, apart=False, asked=0.0) == expected
@@ -157,15 +177,15 @@ def test_any_way_in_and_out_gives_the_same(
     assert (holes, stats) == expected[1:]
 
 
-@settings(max_examples=30, deadline=None)
-@given(stories(), st.integers(0, 99), st.integers(2, 60), st.sampled_from(CONFIGS))
+@settings(max_examples=40, deadline=None)
+@given(stories(), st.integers(0, 99), st.integers(2, 60), st.sampled_from(CONFIGS), st.sampled_from(CLEANERS))
 def test_batches_give_what_their_packets_give(
-    story: list[tuple[int, str]], seed: int, size: int, jitter: JitterConfig
+    story: list[tuple[int, str]], seed: int, size: int, jitter: JitterConfig, cleaners: dict[str, Any]
 ) -> None:
     """The same frames, holes and counters, though frames are taken behind each batch alone."""
     # One time for all packets of a batch, as it is told one alone; no event but those that packets make.
     wires = [wire for kind, wire, _ in told(story, seed) if kind == "push"]
-    many, single, media = (Receiver(jitter=jitter) for _ in range(3))
+    many, single, media = (Receiver(jitter=jitter, **cleaners) for _ in range(3))
     outcomes: list[Outcome] = []
     for receiver in (many, single, media):
         frames: list[Frame] = []
@@ -186,13 +206,14 @@ def test_batches_give_what_their_packets_give(
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
+@pytest.mark.parametrize("cleaners", [{}, {"gate": GateConfig()}], ids=["plain", "gate"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_bank_gives_what_its_receivers_give(threads: int) -> None:
+def test_a_bank_gives_what_its_receivers_give(threads: int, cleaners: dict[str, Any]) -> None:
     rng = random.Random(5)
     story = [(90, "lost"), (60, "twice"), (70, "late"), (130, "gap"), (80, "long"), (60, "none")]
     wires = [[wire for kind, wire, _ in told(story, seed) if kind == "push"] for seed in range(5)]
     n_samples = 4 * N
-    bank, alone = ReceiverBank(5, threads=threads), [Receiver() for _ in range(5)]
+    bank, alone = ReceiverBank(5, threads=threads, **cleaners), [Receiver(**cleaners) for _ in range(5)]
     heard, expected = [b""] * 5, [b""] * 5
     places = [0] * 5
     room, counts = array("h", bytes(2 * 5 * n_samples)), array("i", bytes(20))

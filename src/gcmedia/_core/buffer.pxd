@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 
 cdef int borrow_octets_of(object data, Py_buffer *view, str name) except -1
 cdef int borrow_int16_of(object pcm, Py_buffer *view, str name) except -1
+cdef int borrow_samples_of(object pcm, Py_buffer *view, str name) except -1
 
 cdef extern from *:
     """
@@ -52,10 +53,17 @@ cdef inline int borrow_int16(object pcm, Py_buffer *view, str name) except -1:
     return 0
 
 
+cdef inline int borrow_samples(object pcm, Py_buffer *view, str name) except -1:
+    """int16 or float32; return the size of a sample in octets, 2 or 4."""
+    if not PyBytes_CheckExact(pcm) or PyBytes_GET_SIZE(pcm) & 1:
+        return borrow_samples_of(pcm, view, name)
+    view_bytes(pcm, view)
+    return 2
+
+
 cdef int borrow_int16_out(object out, Py_buffer *view, Py_ssize_t n_samples) except -1
 cdef int borrow_octets_out(object out, Py_buffer *view, Py_ssize_t n_octets) except -1
-# int16 or float32: the size of a sample in octets is returned, 2 or 4; the same kind is then asked of out.
-cdef int borrow_samples(object pcm, Py_buffer *view, str name) except -1
+# The same kind as the input's, of which `borrow_samples` gave the size.
 cdef int borrow_samples_out(object out, Py_buffer *view, Py_ssize_t n_samples, int sample_size) except -1
 # The same for an output of either kind, whatever the input is.
 cdef int borrow_either_out(object out, Py_buffer *view, Py_ssize_t n_samples) except -1

@@ -136,7 +136,7 @@ cdef int borrow_octets_out(object out, Py_buffer *view, Py_ssize_t n_octets) exc
     return 0
 
 
-cdef int borrow_samples(object pcm, Py_buffer *view, str name) except -1:
+cdef int borrow_samples_of(object pcm, Py_buffer *view, str name) except -1:
     """View ``pcm`` as int16 or float32 samples; return their size in octets.  Plain octets are int16."""
     cdef int sample_size = _borrow(pcm, view, 0, name, EITHER_NAMES)
     if sample_size == 0:

@@ -33,4 +33,5 @@ cdef class SpectralGate:
     cdef float *_memory                     # all arrays of the state
     cdef Py_ssize_t _memory_size            # floats
     cdef _lay_out(self)
-    cdef _run_any(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size)
+    cdef void _run_any(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size) noexcept nogil
+    cdef void _run_held(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size) noexcept

@@ -34,7 +34,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from gcmedia._core.approx cimport saturate
-from gcmedia._core.buffer cimport borrow_samples, borrow_samples_out
+from gcmedia._core.buffer cimport borrow_samples, borrow_samples_out, view_bytearray
 from gcmedia._core.cpu cimport GATE_HIDDEN, kernels
 from gcmedia._core.fft cimport shared_fft
 
@@ -46,6 +46,7 @@ from gcmedia.errors import ConfigError
 cdef enum:
     BAND_BINS = 136             # bins that the network hears, and so many more that whole vectors come of it
     BLOCK = 512                 # samples converted at a time
+    WORTH_RELEASING = 1000      # samples from which on giving the GIL away and taking it back is worth its time
     MAX_FRAMINGS = 16
 
 cdef float UNIT = <float>(1.0 / 32768.0)
@@ -244,12 +245,19 @@ cdef class SpectralGate:
         if self._memory != NULL:
             memset(self._memory, 0, self._memory_size * sizeof(float))
 
-    cdef _run_any(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size):
-        with nogil:
-            if sample_size == 2:
-                self.run(<const int16_t *>src, <int16_t *>dst, n_samples)
-            else:
-                self.run_float(<const float *>src, <float *>dst, n_samples)
+    cdef void _run_any(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size) noexcept nogil:
+        if sample_size == 2:
+            self.run(<const int16_t *>src, <int16_t *>dst, n_samples)
+        else:
+            self.run_float(<const float *>src, <float *>dst, n_samples)
+
+    cdef void _run_held(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size) noexcept:
+        """The same, called with the GIL, which is let go when that is worth its time."""
+        if n_samples < WORTH_RELEASING:
+            self._run_any(src, dst, n_samples, sample_size)
+        else:
+            with nogil:
+                self._run_any(src, dst, n_samples, sample_size)
 
     def process(self, pcm, out=None):
         """Gate the next samples of the stream.
@@ -280,10 +288,12 @@ cdef class SpectralGate:
             self._sample_size = sample_size
             if out is None:
                 result = PyBytes_FromStringAndSize(NULL, source.len)
-                self._run_any(source.buf, PyBytes_AS_STRING(result), n_samples, sample_size)
+                self._run_held(source.buf, PyBytes_AS_STRING(result), n_samples, sample_size)
                 return result
-            borrow_samples_out(out, &target, n_samples, sample_size)
-            self._run_any(source.buf, target.buf, n_samples, sample_size)
+            if not (n_samples < WORTH_RELEASING and sample_size == 2 and view_bytearray(out, &target)
+                    and target.len == source.len):
+                borrow_samples_out(out, &target, n_samples, sample_size)
+            self._run_held(source.buf, target.buf, n_samples, sample_size)
             PyBuffer_Release(&target)
             return out
         finally:
@@ -299,7 +309,7 @@ cdef class SpectralGate:
         """
         zeros = bytes(self.delay_samples * self._sample_size)
         result = PyBytes_FromStringAndSize(NULL, len(zeros))
-        self._run_any(<const char *>zeros, PyBytes_AS_STRING(result), self.delay_samples, self._sample_size)
+        self._run_held(<const char *>zeros, PyBytes_AS_STRING(result), self.delay_samples, self._sample_size)
         self.clear()
         return result
 
