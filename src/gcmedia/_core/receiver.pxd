@@ -97,6 +97,7 @@ cdef class Receiver:
     cdef bint _is_dry(self) noexcept nogil
     cdef Frame _next_frame(self)
     cdef Frame _next_steady(self)
+    cdef Frame _next_cleaned(self)
     cdef Py_ssize_t _read_unsteady(self, int16_t *out, Py_ssize_t room) noexcept nogil
     cdef int64_t _ready(self) noexcept nogil
     cdef int _settle_layout(self, packet, const uint8_t *octets, Py_ssize_t size, double now) except -1

@@ -17,7 +17,8 @@ from gcmedia._core.processor cimport Channel, samples_in, takes_whole, whole_int
 from gcmedia._core.silence cimport SilenceDetector
 from gcmedia._core.sequence cimport REFUSED, SUSPECT, Outcome
 from gcmedia._core.steady cimport (
-    begin_steady, can_be_steady, fetch_steady, is_held, n_ready, payload_waiting, push_steady, settle, take_steady,
+    begin_steady, can_be_steady, fetch_steady, is_held, n_ready, payload_waiting, push_steady, settle, take_cleaned,
+    take_steady,
 )
 from gcmedia._core.timeline cimport (
     CAUSE_IDLE, CAUSE_LOST, CAUSE_OVERRUN, CAUSE_PAUSED, CAUSE_RECONNECT, HoleRecord, add_hole, begin, end_line,
@@ -864,7 +865,9 @@ cdef class Receiver:
         cdef Slot *slot
         if self.steady.open:
             if self.steady.whole:
-                return self._next_steady() if n_ready(&self.steady) else None
+                if not n_ready(&self.steady):
+                    return None
+                return self._next_steady() if self.steady.cleaner == NULL else self._next_cleaned()
             self._settle()
         slot = self._whole_frame()
         if slot != NULL:
@@ -881,19 +884,30 @@ cdef class Receiver:
     cdef inline Frame _next_steady(self):
         cdef int n = self.steady.n_octets
         cdef Frame frame = Frame.__new__(Frame)
-        frame.pcm_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
+        frame.raw_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
+        frame.pcm_octets = frame.raw_octets
         frame.position = self.steady.position
         frame.n_samples = n
         frame.sample_rate = self.line.sample_rate
-        if self.steady.cleaner == NULL:
-            frame.raw_octets = frame.pcm_octets
-        elif self.steady.n_taken:
+        take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.raw_octets))
+        frame.silent = (<SilenceDetector>self.steady.detector).silent
+        frame.squares = (<SilenceDetector>self.steady.detector).last_squares
+        return frame
+
+    cdef Frame _next_cleaned(self):
+        cdef int n = self.steady.n_octets
+        cdef Frame frame = Frame.__new__(Frame)
+        if self.steady.n_taken:
             # Fewer octets than samples to write, to memory that is seldom in the cache; most never ask for them.
             frame.raw_octets = PyBytes_FromStringAndSize(<const char *>payload_waiting(&self.steady), n)
             frame.coding = ULAW if self.steady.ulaw else ALAW
         else:
             frame.raw_octets = PyBytes_FromStringAndSize(<const char *>self.steady.waiting, n * sizeof(int16_t))
-        take_steady(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.pcm_octets))
+        frame.pcm_octets = PyBytes_FromStringAndSize(NULL, n * sizeof(int16_t))
+        frame.position = self.steady.position
+        frame.n_samples = n
+        frame.sample_rate = self.line.sample_rate
+        take_cleaned(&self.steady, <int16_t *>PyBytes_AS_STRING(frame.pcm_octets))
         frame.silent = (<SilenceDetector>self.steady.detector).silent
         frame.squares = (<SilenceDetector>self.steady.detector).last_squares
         return frame
@@ -901,7 +915,10 @@ cdef class Receiver:
     cdef inline Py_ssize_t _read_steady(self, int16_t *out, Py_ssize_t room) noexcept nogil:
         cdef Py_ssize_t n = 0
         while n_ready(&self.steady) and n + self.steady.n_octets <= room:
-            take_steady(&self.steady, out + n)
+            if self.steady.cleaner == NULL:
+                take_steady(&self.steady, out + n)
+            else:
+                take_cleaned(&self.steady, out + n)
             n += self.steady.n_octets
         return n
 

@@ -150,22 +150,31 @@ cdef inline const uint8_t *payload_waiting(Steady *steady) noexcept nogil:
     return steady.payloads + ((steady.out - 1) & steady.mask) * steady.stride
 
 
-cdef inline void take_steady(Steady *steady, int16_t *out) noexcept nogil:
-    """Decode and clean the next frame; there is one, and the stream is `whole`."""
+cdef inline int64_t decode_steady(Steady *steady, int16_t *pcm) noexcept nogil:
+    """Decode the next packet; there is one, and the stream is `whole`.  The sum of the squares is returned."""
     cdef const uint8_t *payload = steady.payloads + (steady.out & steady.mask) * steady.stride
     cdef Py_ssize_t n = steady.n_octets
-    cdef int16_t *pcm = out if steady.cleaner == NULL else steady.spare
     cdef int64_t squares = ulaw_measured(payload, pcm, n) if steady.ulaw else alaw_measured(payload, pcm, n)
-    if steady.cleaner == NULL:
-        push_measured(<SilenceDetector>steady.detector, out, n, squares)
-    else:
-        push_measured(<SilenceDetector>steady.detector, steady.waiting, n, steady.waiting_squares)
-        (<Channel>steady.cleaner)._clean(pcm, out, n)
-        steady.spare = steady.waiting
-        steady.waiting = pcm
-        steady.waiting_squares = squares
     if steady.concealer != NULL:
         note_block(<Concealer>steady.concealer, squares)
     steady.out += 1
     steady.position += n
     steady.n_taken += 1
+    return squares
+
+
+cdef inline void take_steady(Steady *steady, int16_t *out) noexcept nogil:
+    """Make a frame of the next packet, where nothing cleans."""
+    cdef int64_t squares = decode_steady(steady, out)
+    push_measured(<SilenceDetector>steady.detector, out, steady.n_octets, squares)
+
+
+cdef inline void take_cleaned(Steady *steady, int16_t *out) noexcept nogil:
+    """The same where there is a `cleaner`: of the next packet it makes the frame that waits."""
+    cdef int16_t *pcm = steady.spare
+    cdef int64_t squares = decode_steady(steady, pcm)
+    push_measured(<SilenceDetector>steady.detector, steady.waiting, steady.n_octets, steady.waiting_squares)
+    (<Channel>steady.cleaner)._clean(pcm, out, steady.n_octets)
+    steady.spare = steady.waiting
+    steady.waiting = pcm
+    steady.waiting_squares = squares
