@@ -26,8 +26,8 @@ EVENTS += ["wild", "far", "doubt", "pause", "restart", "clock", "hold"]
 @st.composite
 def stories(draw: st.DrawFn) -> list[tuple[int, str]]:
     """Runs of packets that go on from one another, each with what happens after it."""
-    runs = st.tuples(st.one_of(st.integers(0, 12), st.integers(50, 150)), st.sampled_from(EVENTS))
-    return [(70, "none"), *draw(st.lists(runs, max_size=8)), (draw(st.integers(0, 80)), "none")]
+    runs = st.tuples(st.one_of(st.integers(0, 12), st.integers(13, 150)), st.sampled_from(EVENTS))
+    return [(draw(st.sampled_from([0, 15, 30, 70])), "none"), *draw(st.lists(runs, max_size=8)), (draw(st.integers(0, 80)), "none")]
 
 
 def told(story: list[tuple[int, str]], seed: int) -> Iterator[tuple[str, bytes, float]]:

@@ -50,6 +50,25 @@ cdef bint _is_plain(JitterBuffer jitter, int64_t place, int n_octets) noexcept n
             and not slot.hole_samples)
 
 
+cdef bint _spans_stay(JitterBuffer jitter, int64_t step) noexcept nogil:
+    """Whether the mean of the last intervals stays what it is, if none of them changes; and exactly."""
+    cdef int64_t n = jitter.n_recent - 1
+    if n >= N_INTERVALS:
+        return jitter.n_spanned == N_INTERVALS
+    return (n > 0 and jitter.n_spanned == n and jitter.spanned_ticks == <double>(n * step)
+            and jitter.recent_timestamps[n] == jitter.newest_timestamp)
+
+
+cdef void _go_back(Steady *steady, JitterBuffer jitter) noexcept nogil:
+    """The list of timestamps is not full, and all are even: fill the rest as if they had been so before."""
+    cdef int64_t timestamp = steady.timestamp
+    cdef int i
+    steady.spanned = N_INTERVALS * steady.step
+    for i in range(jitter.recent_at + 1, N_INTERVALS + 1):
+        jitter.recent_timestamps[i] = timestamp - steady.spanned
+        timestamp += steady.step
+
+
 cdef int64_t _steps_by_policy(Steady *steady, JitterBuffer jitter) noexcept nogil:
     """How many packets the depth policy will go on doing what it does, 0 for none."""
     cdef int64_t expected = expected_of(jitter.validator)
@@ -87,8 +106,8 @@ cdef void begin_steady(Steady *steady, JitterBuffer jitter, Timeline *line, Proc
         return
     if (line.placed != jitter.next or line.missing or line.last_octets != <uint32_t>n
             or jitter.last_step != <double>step or jitter.ticks_per_packet != <double>step
-            or jitter.n_recent <= N_INTERVALS or jitter.n_spanned != N_INTERVALS
-            or not -MAX_TIMESTAMP < <double>timestamp < MAX_TIMESTAMP or step >= <int64_t>1 << 32
+            or not _spans_stay(jitter, step) or step >= <int64_t>1 << 32
+            or not -MAX_TIMESTAMP < <double>timestamp < MAX_TIMESTAMP
             or not -MAX_TIMESTAMP < jitter.spanned_ticks < MAX_TIMESTAMP):
         return
     if (jitter.fresh or jitter.restarting or jitter.given_up or jitter.overrun_samples or not jitter.has_transit
@@ -122,6 +141,8 @@ cdef void begin_steady(Steady *steady, JitterBuffer jitter, Timeline *line, Proc
     steady.timestamp = timestamp + step
     steady.step = step
     steady.spanned = <int64_t>jitter.spanned_ticks
+    if jitter.n_recent <= N_INTERVALS:
+        _go_back(steady, jitter)
     steady.place = place
     steady.next = jitter.next
     steady.out = jitter.read
