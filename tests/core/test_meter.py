@@ -169,6 +169,15 @@ def test_it_begins_where_the_stream_is() -> None:
     assert meter.columns == 39 // 2
 
 
+def test_it_begins_where_a_steady_stretch_is() -> None:
+    receiver = gcmedia.Receiver()
+    for number in range(100):
+        receiver.push(packet(number, 20 * number, bytes(160)), number * 0.02)
+        for _ in receiver.frames(number * 0.02):
+            pass
+    assert receiver.meter().start == receiver.position > 80 * 160
+
+
 def test_frames_of_a_recording_can_be_noted() -> None:
     meter = Meter(1, 160, 8000)
     meter.watch()
@@ -227,9 +236,10 @@ def test_counters_are_those_of_stats() -> None:
         read_counters([3])  # type: ignore[list-item]
 
 
-def test_counters_are_right_amid_a_steady_stretch() -> None:
+@pytest.mark.parametrize("gate", [None, gcmedia.GateConfig()], ids=["plain", "gate"])
+def test_counters_are_right_amid_a_steady_stretch(gate: gcmedia.GateConfig | None) -> None:
     """Packet by packet, of a stream that nobody else looks at, against a twin that is asked for its stats each time."""
-    watched, twin = gcmedia.Receiver(), gcmedia.Receiver()
+    watched, twin = gcmedia.Receiver(gate=gate), gcmedia.Receiver(gate=gate)
     lost = {10, 11, 12, 50, 400}
     for number in range(700):
         if number in lost:

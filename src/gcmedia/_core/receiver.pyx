@@ -684,7 +684,7 @@ cdef class Receiver:
         StateError
             If frames of some channels have been taken, and those of others for the same time not.
         """
-        self._check_free()
+        self._check_settled()
         if self.noted is not None:
             return self.noted
         if self.processor.next_channel:
