@@ -15,6 +15,8 @@ cdef extern from *:
         view->obj = NULL;
         view->buf = PyBytes_AS_STRING(octets);
         view->len = PyBytes_GET_SIZE(octets);
+        view->ndim = 1;
+        view->shape = NULL;
     }
     /* Nothing of Python runs while such a view is used, so that nobody can resize the array. */
     static inline int view_bytearray(PyObject *octets, Py_buffer *view)
