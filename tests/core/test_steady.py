@@ -13,8 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcmedia import (
-    CompressorConfig, Frame, GateConfig, Hole, JitterConfig, Receiver, ReceiverBank, Stats, parse_header,
-)  # fmt: skip
+    CompressorConfig,
+    Frame,
+    GateConfig,
+    Hole,
+    JitterConfig,
+    Receiver,
+    ReceiverBank,
+    Stats,
+    parse_header,
+)
 
 from .packets import FULL, packet
 
@@ -27,7 +35,8 @@ EVENTS += ["wild", "far", "doubt", "pause", "restart", "clock", "hold"]
 def stories(draw: st.DrawFn) -> list[tuple[int, str]]:
     """Runs of packets that go on from one another, each with what happens after it."""
     runs = st.tuples(st.one_of(st.integers(0, 12), st.integers(13, 150)), st.sampled_from(EVENTS))
-    return [(draw(st.sampled_from([5, 15, 30, 70])), "none"), *draw(st.lists(runs, max_size=8)), (draw(st.integers(0, 80)), "none")]
+    first, last = draw(st.sampled_from([5, 15, 30, 70])), draw(st.integers(0, 80))
+    return [(first, "none"), *draw(st.lists(runs, max_size=8)), (last, "none")]
 
 
 def told(story: list[tuple[int, str]], seed: int) -> Iterator[tuple[str, bytes, float]]:

@@ -58,7 +58,7 @@ cdef struct Steady:
     # Where gate or compressor hold one frame back
     PyObject *cleaner       # Channel of which they are; NULL where nothing cleans
     int16_t *waiting        # decoded: the frame that goes with what they put out next,
-    int64_t waiting_squares # and the sum of its squares
+    int64_t waiting_squares     # and the sum of its squares
     int16_t *spare          # room for one more
     # Since the books were up to date
     bint open

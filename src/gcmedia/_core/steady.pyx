@@ -1,7 +1,7 @@
 """The steady stretch of a stream: when it begins, and how the books are brought up to date after it."""
 
 from cpython.ref cimport PyObject
-from libc.stdint cimport int16_t, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memset
 
 from gcmedia._core.conceal cimport HISTORY_BLOCKS, SILENCE, Concealer
