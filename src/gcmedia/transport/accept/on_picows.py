@@ -88,11 +88,10 @@ class _Listener(WSListener):
 class PicowsLink(AsyncioLink):
     """A link whose frames picows handles: from the upgrade on it is the socket's protocol, and this one listens."""
 
-    __slots__ = ("_head", "_size", "_ws")
+    __slots__ = ("_size", "_ws")
 
     def __init__(self, board: Board) -> None:
         super().__init__(board)
-        self._head: bytearray | None = bytearray()
         self._ws: WSTransport | None = None
         self._size = 0  # of the fragments so far
 
@@ -107,14 +106,11 @@ class PicowsLink(AsyncioLink):
         if ws is not None and ws.is_close_frame_sent and self not in self._board.waiting:
             self._leave_soon()
 
-    def _feed(self, octets: bytes | bytearray | memoryview) -> None:
-        if self._head is not None and self._protocol is not None:
-            self._head += octets
-        super()._feed(octets)
+    def rest_came(self, octets: bytes) -> None:
+        """Octets have come that are no whole message."""
+        _hand_over(self._transport.get_protocol(), octets)
 
-    def _accept(self, request: Request, response: Response) -> None:
-        head, self._head = self._head, None
-        assert head is not None
+    def _speak(self, request: Request, response: Response, early: bytes) -> None:
         self._protocol = None
         listener = _Listener(self)
         picows = WSProtocol(
@@ -139,12 +135,11 @@ class PicowsLink(AsyncioLink):
         picows.connection_made(self._transport)
         _hand_over(picows, _upgrade(request))
         if picows.listener is None:  # not good enough for it, and so answered
-            self._transport.close()
+            self._finish()
             return
         picows.transport.request.headers.clear()  # which it keeps, for nobody
         self._ws = picows.transport
         self._transport.set_protocol(picows)
-        early = bytes(head[head.find(b"\r\n\r\n") + 4 :])
         if early:
             self._board.spawn(self._go_on(picows, early))
 
@@ -196,7 +191,7 @@ class PicowsLink(AsyncioLink):
         """Nothing comes any more: the socket is closed when what was written is out."""
         self._board.open.discard(self)
         self._board.waiting[self] = self._board.now() + self._board.limits.close_timeout_s
-        self._transport.close()
+        self._finish()
         self._leave()
 
     def send_text(self, text: str | bytes) -> None:
