@@ -13,7 +13,7 @@ cdef class WireReader:
     cdef list removed                   # while `read` may still have their addresses
     cdef bint reading
 
-    cdef int _read_one(self, Wire wire) except -1
+    cdef int _read_one(self, Wire wire, bint ending) except -1
 
 cdef class Wire:
     cdef WireReader reader              # None: not read any more

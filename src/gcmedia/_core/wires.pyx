@@ -22,7 +22,8 @@ cdef extern from "kernels/sockets.h" nogil:
     void sockets_close(int set)
     int sockets_add(int set, int fd, void *owner)
     void sockets_remove(int set, int fd)
-    int sockets_ready(int set, void **owners)
+    void sockets_again(int set, int fd, void *owner)
+    int sockets_ready(int set, void **owners, uint8_t *ending)
     Py_ssize_t socket_read(int fd, void *buffer, size_t room)
     void unmask(uint8_t *out, const uint8_t *octets, size_t n, const uint8_t *mask)
 
@@ -119,19 +120,24 @@ cdef class WireReader:
     def read(self):
         """Read each socket that has something once, and hand on what has come; no more than 128 sockets at a time."""
         cdef void *owners[SOCKETS_AT_ONCE]
+        cdef uint8_t ending[SOCKETS_AT_ONCE]
         cdef int i, n
         if self.reading:
             return
-        n = sockets_ready(self.epoll, owners)
+        n = sockets_ready(self.epoll, owners, ending)
+        stopped = None
         self.reading = True
-        try:
-            for i in range(n):
-                self._read_one(<Wire>owners[i])
-        finally:
-            self.reading = False
-            self.removed.clear()
+        for i in range(n):
+            try:
+                self._read_one(<Wire>owners[i], ending[i])
+            except BaseException as error:  # somebody wants to stop; what has come is not lost for it
+                stopped = error
+        self.reading = False
+        self.removed.clear()
+        if stopped is not None:
+            raise stopped
 
-    cdef int _read_one(self, Wire wire) except -1:
+    cdef int _read_one(self, Wire wire, bint ending) except -1:
         cdef Py_ssize_t n
         if wire.reader is None:     # removed by one that was read before
             return 0
@@ -140,11 +146,13 @@ cdef class WireReader:
             return 0
         link = wire.link
         try:
-            if n > 0:
-                wire._take(self.buffer, n)
-            else:
+            if n <= 0:
                 wire.remove()
                 link.read_ended()
+                return 0
+            if n == BUFFER or ending:
+                sockets_again(self.epoll, wire.fd, <void *>wire)
+            wire._take(self.buffer, n)
         except Exception as error:
             link.read_failed(error)
         return 0

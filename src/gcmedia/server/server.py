@@ -92,7 +92,7 @@ class AudioHookServer:
     Attributes
     ----------
     counters : Counters
-        What has been done.
+        What has been done; the audio of open sessions up to their last text message.
     sessions : set of HookSession
         Those that are open, or about to be.
     max_sessions : int

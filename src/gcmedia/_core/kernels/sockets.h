@@ -22,22 +22,32 @@ INLINE int sockets_open(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
 INLINE void sockets_close(int set) { close(set); }
 
-/* `owner` is what `sockets_ready` gives for it. */
-INLINE int sockets_add(int set, int fd, void *owner) {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = owner};
-    return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
+/* `owner` is what `sockets_ready` gives for it, once whenever something new has come: a second look at each socket would
+   cost as much as half a read. */
+INLINE int sockets_watch(int set, int how, int fd, void *owner) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = owner};
+    return epoll_ctl(set, how, fd, &event);
 }
+
+INLINE int sockets_add(int set, int fd, void *owner) { return sockets_watch(set, EPOLL_CTL_ADD, fd, owner); }
+
+/* There is more than was read. */
+INLINE void sockets_again(int set, int fd, void *owner) { sockets_watch(set, EPOLL_CTL_MOD, fd, owner); }
 
 INLINE void sockets_remove(int set, int fd) {
     struct epoll_event event = {0};
     epoll_ctl(set, EPOLL_CTL_DEL, fd, &event);
 }
 
-/* Owners of sockets with octets, an end or an error, without waiting; those that do not fit come next time. */
-INLINE int sockets_ready(int set, void **owners) {
+/* Owners of sockets with octets, an end or an error, without waiting; those that do not fit come next time.  `ending`:
+   where octets, if there are any, are the last. */
+INLINE int sockets_ready(int set, void **owners, uint8_t *ending) {
     struct epoll_event events[SOCKETS_AT_ONCE];
     int n = epoll_wait(set, events, SOCKETS_AT_ONCE, 0);
-    for (int i = 0; i < n; i++) owners[i] = events[i].data.ptr;
+    for (int i = 0; i < n; i++) {
+        owners[i] = events[i].data.ptr;
+        ending[i] = (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    }
     return n;
 }
 
@@ -59,7 +69,10 @@ INLINE int sockets_open(void) {
 INLINE void sockets_close(int set) { (void)set; }
 INLINE int sockets_add(int set, int fd, void *owner) { return (void)set, (void)fd, (void)owner, -1; }
 INLINE void sockets_remove(int set, int fd) { (void)set, (void)fd; }
-INLINE int sockets_ready(int set, void **owners) { return (void)set, (void)owners, 0; }
+INLINE void sockets_again(int set, int fd, void *owner) { (void)set, (void)fd, (void)owner; }
+INLINE int sockets_ready(int set, void **owners, uint8_t *ending) {
+    return (void)set, (void)owners, (void)ending, 0;
+}
 INLINE ssize_t socket_read(int fd, void *buffer, size_t room) { return (void)fd, (void)buffer, (void)room, -2; }
 
 #endif
