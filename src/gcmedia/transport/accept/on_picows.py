@@ -1,4 +1,4 @@
-"""Links whose frames ``picows`` reads and writes; the upgrade is decided as everywhere, then told to it."""
+"""Links whose frames ``picows`` reads, but for whole messages (see `Reads`), and writes; it is told of the upgrade."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from .types import Session
 
 __all__ = ["PicowsLink"]
 
-# Its read buffer, here for a message of 200 ms and a ping, doubles whenever a read nearly fills it, and never shrinks.
-# So what the kernel keeps for a read is bounded too, at as much as the longest frames of the protocol make of it.
-BUFFER_OCTETS = 4608
+# Its read buffer doubles whenever a read nearly fills it, and never shrinks.  Under TLS it gets all that comes, at first a
+# message of 200 ms and a ping; else only what is no whole message.  What the kernel keeps for a read is bounded too, at
+# as much as the longest frames of the protocol make of it.
+TLS_BUFFER_OCTETS = 4608
+BUFFER_OCTETS = 1024
 KERNEL_OCTETS = 64 * 1024
 
 _TEXT, _BINARY, _CONT, _CLOSE = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION, WSMsgType.CLOSE
@@ -128,7 +130,7 @@ class PicowsLink(AsyncioLink):
             True,
             self._board.limits.max_message_octets,
             None,
-            BUFFER_OCTETS,
+            TLS_BUFFER_OCTETS if self.secure else BUFFER_OCTETS,
         )
         sock = self._transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_OCTETS)
