@@ -8,6 +8,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,9 @@ def test_listening_in(backend: str, calls: LiveCalls, tmp_path: Path) -> None:
                 heard += value if kind == AUDIO else b""
                 if len(heard) > 8000:
                     break
+        deadline = time.monotonic() + 60
+        while call.events[-1].get("outcome") != "ended" and time.monotonic() < deadline:
+            time.sleep(0.01)  # until the server has noticed that nobody listens
         state = call.state
     assert state in ("live", "ended")
     whole = np.frombuffer((tmp_path / "call" / "raw-internal.wav").read_bytes()[-2 * call.position :], np.int16)

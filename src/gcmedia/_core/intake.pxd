@@ -11,3 +11,5 @@ cdef class Intake:
     cdef public Py_ssize_t max_octets           # of a payload that is simply taken
     cdef public Py_ssize_t enough               # frames
     cdef readonly long long n_payloads, n_octets
+
+    cdef int take(self, bytes payload) except -1

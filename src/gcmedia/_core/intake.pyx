@@ -5,6 +5,10 @@ machine.  That one is told of what was taken before it has to know.
 """
 
 cimport cython
+from cpython.buffer cimport PyBuffer_Release
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+
+from gcmedia._core.buffer cimport borrow_octets
 
 
 @cython.final
@@ -41,17 +45,29 @@ cdef class Intake:
         self.max_octets = 65_536
 
     def __call__(self, payload):
-        cdef Py_ssize_t n = len(payload)
+        cdef Py_buffer view
+        if PyBytes_CheckExact(payload):
+            self.take(payload)
+            return
+        borrow_octets(payload, &view, "payload")
+        try:
+            self.take(PyBytes_FromStringAndSize(<const char *>view.buf, view.len))
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int take(self, bytes payload) except -1:
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(payload)
         if self.block_octets <= 0 or not 0 < n <= self.max_octets or n % self.block_octets:
             self.otherwise(payload)
-            return
+            return 0
         self.n_payloads += 1
         self.n_octets += n
         try:
-            if self.receiver.push(payload) >= self.enough:
+            if self.receiver.take(payload) >= self.enough:
                 self.on_ready()
         except Exception as error:
             self.on_error(error)
+        return 0
 
     def settle(self):
         """What was taken since the last time: (payloads, octets)."""

@@ -28,6 +28,7 @@ cdef class StreamReceiver:
     cdef str refusal
     cdef Meter noted                        # or None: nobody has asked for one
 
+    cdef int64_t take(self, bytes octets) except? -1
     # -1: memory is out
     cdef int _feed(self) except -2
     cdef int _fill_up(self) except -2

@@ -23,6 +23,10 @@ from gcmedia.errors import StateError
 from gcmedia.types import Hole, Stats
 
 
+cdef object _flushed():
+    return StateError("the receiver was flushed; audio of a new stream needs a new one")
+
+
 @cython.final
 cdef class StreamReceiver:
     """Turn the payloads of one stream into frames of 20 ms on an exact timeline.
@@ -130,18 +134,20 @@ cdef class StreamReceiver:
             If the stream has been flushed.
         """
         cdef Py_buffer view
-        cdef bytes octets
+        if PyBytes_CheckExact(payload):
+            return self.take(payload)
+        if self.ended:
+            raise _flushed()
+        borrow_octets(payload, &view, "payload")
+        try:
+            return self.take(PyBytes_FromStringAndSize(<const char *>view.buf, view.len))
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int64_t take(self, bytes octets) except? -1:
         cdef Py_ssize_t n_samples
         if self.ended:
-            raise StateError("the receiver was flushed; audio of a new stream needs a new one")
-        if PyBytes_CheckExact(payload):
-            octets = payload
-        else:
-            borrow_octets(payload, &view, "payload")
-            try:
-                octets = PyBytes_FromStringAndSize(<const char *>view.buf, view.len)
-            finally:
-                PyBuffer_Release(&view)
+            raise _flushed()
         self.received += 1
         self.octets += PyBytes_GET_SIZE(octets)
         n_samples = PyBytes_GET_SIZE(octets) // self.processor.block_octets

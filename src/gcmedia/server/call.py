@@ -21,8 +21,9 @@ from ..fanout import Stream
 from ..live import LiveCalls
 from ..record import AuditPolicy, CallFolder, RecordConfig, Writers
 from ..types import Hole, MediaFormat
+from .lulls import Lulls
 
-__all__ = ["HookCall"]
+__all__ = ["WAITS", "HookCall", "gather_s"]
 
 SERIES_S = 5.0
 MAX_NOTICES = 1000
@@ -36,6 +37,11 @@ SHARE_OF_FLUSH = 0.7  # of the time within which it has to be on the disk
 WAITS = 1.3  # and what waits goes on after so many pieces, when no more has come, or more slowly than it plays
 
 _phases = count()
+
+
+def gather_s(recording: RecordConfig) -> float:
+    """Length of the pieces."""
+    return min(GATHER_S, SHARE_OF_FLUSH * recording.flush_s)
 
 
 class Line(Protocol):
@@ -113,6 +119,7 @@ class HookCall(Delivery):
         on_event: Callable[[dict[str, Any]], object] | None,
         clock: Clock,
         live: LiveCalls | None,
+        lulls: Lulls[HookCall],
     ) -> None:
         frames: Stream[Frame] = Stream("frames", max_frames, overflow)
         if not consumed:
@@ -143,18 +150,16 @@ class HookCall(Delivery):
         self._session = session
         self._position = position
         self._fill_s = fill_s
-        self._gather_s = min(GATHER_S, SHARE_OF_FLUSH * recording.flush_s)
-        self._wait_s = WAITS * self._gather_s
+        self._gather_s = gather_s(recording)
+        self._lulls = lulls
         self._stream: StreamReceiver | None = None
         self.intake: Intake | None = None
         self._failed = ""
         self._consumed = consumed
         self._notices: Stream[Any] | None = None
-        self._metrics_at = clock.now() + metrics_period_s
-        self._passed_at = clock.now()
+        self._metrics_at = self.due = clock.now() + metrics_period_s  # when `tick` has something to do
         self._prompt = consumed
         self._unflushed = False
-        self.due = self._passed_at  # when `tick` has something to do
         self._alarms: list[tuple[str, int, dict[str, Any]]] = []  # of the writers' threads
         self._listen_to(format)
 
@@ -190,6 +195,7 @@ class HookCall(Delivery):
             self.intake.on_ready = self._on_ready
         self.intake.receiver = stream
         self.intake.enough = self._gather * (1 + next(_phases) % N_PHASES) // N_PHASES
+        self._lulls.heard_of(self)
         self._receiver = stream  # type: ignore[assignment]  # what is used of it here has the same names
         if self._shown is not None:
             self._shown.receiver = stream
@@ -213,7 +219,7 @@ class HookCall(Delivery):
             behind.hole(Hole(0, self._position, "reconnect"))
 
     def _alarm(self, kind: str, position: int, details: dict[str, Any]) -> None:
-        """The disk fails, or works again; told by a writer's thread, and handed on by the next `tick`."""
+        """The disk fails, or works again; told by a writer's thread, and handed on with what is passed on next."""
         self._alarms.append((kind, position, details))
 
     def take(self, payload: bytes | bytearray | memoryview, now: float) -> None:
@@ -253,11 +259,11 @@ class HookCall(Delivery):
         """Hand on what is due; False when nothing is."""
         assert self._stream is not None
         assert self.intake is not None
-        self._passed_at = now
-        self.intake.enough = self._gather
         block = self._stream.block()
         if block is None:
             return False
+        self.intake.enough = self._gather
+        self._lulls.heard_of(self)
         self._pass_on(block, now)
         return True
 
@@ -294,19 +300,28 @@ class HookCall(Delivery):
             self._tell(*self._alarms.pop(0))
 
     def tick(self, now: float) -> None:
-        """Pass on what waits for more in vain, and write down what is due; to be called when ``due`` has come."""
-        quiet = now - self._passed_at >= self._wait_s
-        if self._stream is not None and (quiet or now >= self._metrics_at) and self._pass_on_due(now):
-            quiet = False
+        """Write down what is due; to be called when ``due`` has come."""
+        if self._stream is not None:
+            self._pass_on_due(now)
         if self._alarms:
             self._tell_alarms()
-        if now >= self._metrics_at:
-            self._metrics_at = now + self._metrics_period_s
-            self._note_metrics()
-        if quiet and self._unflushed and self._folder is not None:  # else the next audio does it
+        self._metrics_at = self.due = now + self._metrics_period_s
+        self._note_metrics()
+        if self._unflushed:
+            self._lulls.heard_of(self)
+
+    def lull(self, now: float) -> None:
+        """Pass on what waits for more in vain; to be called when nothing has been passed on for a while."""
+        if self._alarms:
+            self._tell_alarms()
+        if self._stream is not None:
+            if self._pass_on_due(now):
+                return
+            assert self.intake is not None
+            self.intake.enough = 1  # for what comes next nobody looks again
+        if self._unflushed and self._folder is not None:  # else the next audio does it
             self._unflushed = False
             self._folder.flush(now)
-        self.due = self._metrics_at if self._stream is None else min(self._metrics_at, self._passed_at + self._wait_s)
 
     async def end(self, failure: Exception | None, cause: str) -> None:
         """It is over: hand out and record what there is, and close the recording."""
@@ -317,6 +332,8 @@ class HookCall(Delivery):
             self._notices.finish()
 
     def _pass_on(self, block: Block, now: float) -> None:
+        if self._alarms:
+            self._tell_alarms()
         if self._masking.active:
             block = self._masked_block(block)
         if self._shown is not None:

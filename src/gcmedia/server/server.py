@@ -26,8 +26,9 @@ from ..reconnect import folder_name
 from ..record import AuditPolicy, RecordConfig, Writers
 from ..transport.accept import Limits, Listener, bind, listen
 from .admission import Admission
-from .call import HookCall
+from .call import WAITS, HookCall, gather_s
 from .counters import Counters
+from .lulls import Lulls
 from .session import HookSession, RefusedSession
 from .settings import ServerConfig
 
@@ -92,7 +93,7 @@ class AudioHookServer:
     Attributes
     ----------
     counters : Counters
-        What has been done.
+        What has been done; the audio of open sessions up to their last text message.
     sessions : set of HookSession
         Those that are open, or about to be.
     max_sessions : int
@@ -161,6 +162,7 @@ class AudioHookServer:
         self._processing = {"gate": gate, "compressor": compressor, "silence": silence}
         self._audit_policy = audit_policy
         self._recording = recording or RecordConfig()
+        self._lulls: Lulls[HookCall] = Lulls(WAITS * gather_s(self._recording), self.now())
         self._ssl = ssl
         self._wanted = transport
         self._on_event = on_event
@@ -337,6 +339,11 @@ class AudioHookServer:
         if part == 0:
             for session in [session for session in self.sessions if session.due <= now]:
                 session.tick(now)
+        for call in self._lulls.over(now):
+            try:
+                call.lull(now)
+            except Exception:
+                self.log.exception("%s: what waited could not be passed on", call.conversation_id)
 
     # What sessions ask for
 
@@ -361,6 +368,7 @@ class AudioHookServer:
             on_event=None,
             clock=self.clock,
             live=self.live,
+            lulls=self._lulls,
         )
         if self._on_event is not None:
             on_event = self._on_event
@@ -414,6 +422,7 @@ class AudioHookServer:
     def finish(self, session: HookSession, call: HookCall, failure: Exception | None, cause: str) -> None:
         """No more audio comes for a call."""
         assert self._tasks is not None
+        self._lulls.forget(call)
         self._busy += 1
         self._tasks.start_soon(self._finish, session, call, failure, cause)
 

@@ -76,7 +76,7 @@ class HookSession:
         server = self._server
         now = server.now()
         server.counters.messages += 1
-        self._settle(now)
+        self.settle(now)
         self.machine.receive_text(octets, now)
         self._run(now)
 
@@ -84,7 +84,7 @@ class HookSession:
         """A frame of audio came that ``intake`` has not taken."""
         server = self._server
         now = server.now()
-        self._settle(now)
+        self.settle(now)
         if self.machine.receive_audio(octets, now) >= 0:  # type: ignore[arg-type]  # only its length is looked at
             counters = server.counters
             counters.audio_frames += 1
@@ -102,7 +102,7 @@ class HookSession:
         """The WebSocket is closed, whoever did it."""
         now = self._server.now()
         self._connection = None
-        self._settle(now)
+        self.settle(now)
         for event in self.machine.transport_closed(now):
             self._happen(event, now)
         self._finish(None, "the connection ended")
@@ -113,18 +113,29 @@ class HookSession:
 
     def tick(self, now: float) -> None:
         """Let time pass; to be called when ``due`` has come."""
-        self._settle(now)
+        machine, call = self.machine, self.call
         self.due = inf
-        if self.machine.next_deadline <= now:
-            for event in self.machine.advance(now):
-                self._happen(event, now)
-            self._run(now)
-        call = self.call
+        if machine.next_deadline <= now:  # as far as it has been told
+            self.settle(now)
+            if machine.next_deadline <= now:
+                for event in machine.advance(now):
+                    self._happen(event, now)
+                self._run(now)
         if call is not None:
             if call.due <= now:
                 call.tick(now)
             self.due = call.due
-        self.due = min(self.due, self.machine.next_deadline)
+        self.due = min(self.due, machine.next_deadline)
+
+    def settle(self, now: float) -> None:
+        """Tell the machine of the audio that it has not seen."""
+        intake = self.intake
+        if intake is not None and intake.n_payloads:
+            n_payloads, n_octets = intake.settle()
+            self.machine.took_audio(n_payloads, n_octets, now)
+            counters = self._server.counters
+            counters.audio_frames += n_payloads
+            counters.audio_octets += n_octets
 
     def pace(self, now: float) -> bool:
         """Send what had to wait; whether more does."""
@@ -201,23 +212,13 @@ class HookSession:
         now = self._server.now()
         if self.outbox is not None:
             self.outbox.finish(now)
-        self._settle(now)
+        self.settle(now)
         done = self.machine.disconnect(reason, now, info=info)
         if done and self.call is not None:
             self.call.note("disconnect", self.machine.position, reason=reason)
         return self._did(done, now)
 
     # Inside
-
-    def _settle(self, now: float) -> None:
-        """Tell the machine of the audio that it has not seen."""
-        intake = self.intake
-        if intake is not None and intake.n_payloads:
-            n_payloads, n_octets = intake.settle()
-            self.machine.took_audio(n_payloads, n_octets, now)
-            counters = self._server.counters
-            counters.audio_frames += n_payloads
-            counters.audio_octets += n_octets
 
     def _not_taken(self, error: Exception) -> None:
         self._server.log.error("%s: a frame of audio could not be taken", self.machine.session_id, exc_info=error)

@@ -21,6 +21,9 @@ MAX_CLIENTS = 32
 def exposition(server: AudioHookServer) -> str:
     """The counters of a server in the text format of Prometheus, 0.0.4."""
     counters = server.counters
+    now = server.now()
+    for session in server.sessions:
+        session.settle(now)
     lines: list[str] = []
 
     def tell(name: str, kind: str, about: str, value: float | Counter[str], label: str = "") -> None:

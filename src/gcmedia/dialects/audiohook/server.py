@@ -251,7 +251,7 @@ class ServerMachine(Machine[ServerState]):
         assert self.media is not None
         self._heard = now
         self.audio_frames += n_messages
-        self._timeline.audio(n_octets // self.media.block_octets)
+        self._timeline.audio(n_octets // (self._block or self.media.block_octets))
 
     def receive_text(self, text: str | bytes, now: float) -> None:
         """Take a text message, also as UTF-8; see `events` and `messages_to_send`."""
@@ -304,10 +304,11 @@ class ServerMachine(Machine[ServerState]):
     def _fault(self, envelope: ClientEnvelope) -> str:
         """What breaks the order of messages, ``""`` when nothing does; the counters follow the client either way."""
         expected, self.peer_seq = self.peer_seq + 1, envelope.seq
-        if not is_uuid(envelope.id):
-            return f"id is {self._quoted(envelope.id)}, no UUID"
-        if self.session_id == NIL_ID and self._identity is None and self.state == "waiting":
-            self.session_id = envelope.id
+        if envelope.id != self.session_id:  # which has the form of one
+            if not is_uuid(envelope.id):
+                return f"id is {self._quoted(envelope.id)}, no UUID"
+            if self.session_id == NIL_ID and self._identity is None and self.state == "waiting":
+                self.session_id = envelope.id
         if envelope.version != VERSION:
             return f"version is {self._quoted(envelope.version)}, not {VERSION!r}"
         if envelope.id != self.session_id and envelope.id.lower() != self.session_id.lower():

@@ -69,6 +69,7 @@ class Board:
         self.waiting: dict[Link, float] = {}  # no WebSockets yet, or none any more: when they are cut
         self.delayed: dict[Link, tuple[float, Reject]] = {}
         self.open: set[Link] = set()
+        self.reads: Any = None  # of asyncio's links, where there can be one
         self.cut = 0  # connections that had to give way to others, or were past a deadline
         self._n_full = 0  # looks in a row at which there was no room
 

@@ -8,7 +8,11 @@ import ssl as ssl_module
 from contextlib import suppress
 from typing import Any
 
-from .link import Board, Link
+from websockets.http11 import Request, Response
+
+from ..._core.wires import Wire
+from .link import Board, Link, log
+from .reads import Reads
 from .sockets import BACKLOG
 
 __all__ = ["AsyncioLink", "AsyncioServer"]
@@ -25,11 +29,13 @@ ACCEPT_PAUSE_S = 0.05
 class AsyncioLink(Link, asyncio.BufferedProtocol):
     """A link that is an asyncio protocol."""
 
-    __slots__ = ("_transport", "secure")
+    __slots__ = ("_head", "_transport", "_wire", "secure")
 
     def __init__(self, board: Board) -> None:
         super().__init__(board)
+        self._head: bytearray | None = bytearray()  # all that came before the verdict
         self._transport: Any = None
+        self._wire: Wire | None = None  # reads the socket of an open WebSocket
         self.secure = False
 
     # asyncio's side
@@ -61,12 +67,68 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         """The socket is closed."""
         self._end()
 
+    # The wire's side
+
+    def rest_came(self, octets: bytes) -> None:
+        """Octets have come that are no whole message."""
+        self._feed(octets)
+
+    def read_ended(self) -> None:
+        """The client sends no more."""
+        self._finish()
+
+    def read_failed(self, error: Exception) -> None:
+        """A message could not be handed on."""
+        log.error("a message could not be taken, and its connection is cut", exc_info=error)
+        self.abort()
+
+    def _read_past_the_loop(self) -> None:
+        """Read the socket together with all others."""
+        board, transport, session = self._board, self._transport, self._session
+        if board.reads is None or self.secure or session is None or transport.is_closing():
+            return
+        transport.pause_reading()
+        fd = transport.get_extra_info("socket").fileno()
+        self._wire = board.reads.add(self, fd, session, board.limits.max_message_octets)
+
+    def _read_no_more(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            self._board.reads.remove(wire)
+
     # The link's side
+
+    def _feed(self, octets: bytes | bytearray | memoryview) -> None:
+        if self._head is not None:
+            self._head += octets
+        super()._feed(octets)
+
+    def _accept(self, request: Request, response: Response) -> None:
+        head, self._head = self._head, None
+        assert head is not None
+        early = bytes(head[head.find(b"\r\n\r\n") + 4 :])
+        self._speak(request, response, early)
+        if not early:  # else the parser may be amid a frame
+            self._read_past_the_loop()
+
+    def _speak(self, request: Request, response: Response, early: bytes) -> None:
+        """Answer the upgrade, and begin to speak RFC 6455; ``early`` has come already, and has been fed."""
+        super()._accept(request, response)
+
+    def _leave(self) -> None:
+        if self._wire is not None:
+            self._wire.session = None
+        super()._leave()
+
+    def _end(self) -> None:
+        self._read_no_more()
+        super()._end()
 
     def _write(self, octets: bytes) -> None:
         self._transport.write(octets)
 
     def _finish(self) -> None:
+        self._read_no_more()
         self._transport.close()
 
     def _peer(self) -> str:
@@ -80,6 +142,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Cut the connection."""
+        self._read_no_more()
         self._transport.abort()
 
 
@@ -100,6 +163,8 @@ class AsyncioServer:
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
         self._coming: set[socket.socket] = set()  # accepted, with TLS to be agreed on
+        with suppress(OSError):
+            board.reads = Reads(self._loop)
         sock.setblocking(False)
         sock.listen(BACKLOG)
         self._loop.add_reader(sock, self._accept)

@@ -1,4 +1,4 @@
-"""Links whose frames ``picows`` reads and writes; the upgrade is decided as everywhere, then told to it."""
+"""Links whose frames ``picows`` reads, but for whole messages (see `Reads`), and writes; it is told of the upgrade."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from .types import Session
 
 __all__ = ["PicowsLink"]
 
-# Its read buffer, here for a message of 200 ms and a ping, doubles whenever a read nearly fills it, and never shrinks.
-# So what the kernel keeps for a read is bounded too, at as much as the longest frames of the protocol make of it.
-BUFFER_OCTETS = 4608
+# Its read buffer doubles whenever a read nearly fills it, and never shrinks.  Under TLS it gets all that comes, at first a
+# message of 200 ms and a ping; else only what is no whole message.  What the kernel keeps for a read is bounded too, at
+# as much as the longest frames of the protocol make of it.
+TLS_BUFFER_OCTETS = 4608
+BUFFER_OCTETS = 1024
 KERNEL_OCTETS = 64 * 1024
 
 _TEXT, _BINARY, _CONT, _CLOSE = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION, WSMsgType.CLOSE
@@ -88,11 +90,10 @@ class _Listener(WSListener):
 class PicowsLink(AsyncioLink):
     """A link whose frames picows handles: from the upgrade on it is the socket's protocol, and this one listens."""
 
-    __slots__ = ("_head", "_size", "_ws")
+    __slots__ = ("_size", "_ws")
 
     def __init__(self, board: Board) -> None:
         super().__init__(board)
-        self._head: bytearray | None = bytearray()
         self._ws: WSTransport | None = None
         self._size = 0  # of the fragments so far
 
@@ -107,14 +108,11 @@ class PicowsLink(AsyncioLink):
         if ws is not None and ws.is_close_frame_sent and self not in self._board.waiting:
             self._leave_soon()
 
-    def _feed(self, octets: bytes | bytearray | memoryview) -> None:
-        if self._head is not None and self._protocol is not None:
-            self._head += octets
-        super()._feed(octets)
+    def rest_came(self, octets: bytes) -> None:
+        """Octets have come that are no whole message."""
+        _hand_over(self._transport.get_protocol(), octets)
 
-    def _accept(self, request: Request, response: Response) -> None:
-        head, self._head = self._head, None
-        assert head is not None
+    def _speak(self, request: Request, response: Response, early: bytes) -> None:
         self._protocol = None
         listener = _Listener(self)
         picows = WSProtocol(
@@ -132,19 +130,18 @@ class PicowsLink(AsyncioLink):
             True,
             self._board.limits.max_message_octets,
             None,
-            BUFFER_OCTETS,
+            TLS_BUFFER_OCTETS if self.secure else BUFFER_OCTETS,
         )
         sock = self._transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_OCTETS)
         picows.connection_made(self._transport)
         _hand_over(picows, _upgrade(request))
         if picows.listener is None:  # not good enough for it, and so answered
-            self._transport.close()
+            self._finish()
             return
         picows.transport.request.headers.clear()  # which it keeps, for nobody
         self._ws = picows.transport
         self._transport.set_protocol(picows)
-        early = bytes(head[head.find(b"\r\n\r\n") + 4 :])
         if early:
             self._board.spawn(self._go_on(picows, early))
 
@@ -196,7 +193,7 @@ class PicowsLink(AsyncioLink):
         """Nothing comes any more: the socket is closed when what was written is out."""
         self._board.open.discard(self)
         self._board.waiting[self] = self._board.now() + self._board.limits.close_timeout_s
-        self._transport.close()
+        self._finish()
         self._leave()
 
     def send_text(self, text: str | bytes) -> None:
