@@ -16,9 +16,9 @@ from .types import Session
 
 __all__ = ["PicowsLink"]
 
-# Its read buffer doubles whenever a read nearly fills it, and never shrinks.  Under TLS it gets all that comes, at first
-# a message of 200 ms and a ping; else only what is no whole message.  What the kernel keeps for a read is bounded too,
-# at as much as the longest frames of the protocol make of it.
+# Its read buffer doubles whenever a read nearly fills it, and never shrinks.  Under TLS it gets all that comes, at
+# first a message of 200 ms and a ping; else only what is no whole message.  What the kernel keeps for a read is bounded
+# too, at as much as the longest frames of the protocol make of it.
 TLS_BUFFER_OCTETS = 4608
 BUFFER_OCTETS = 1024
 KERNEL_OCTETS = 64 * 1024
