@@ -59,10 +59,11 @@ cdef class RealFFT:
                 n_twiddles += 2 * (radix - 1) * m
         if rest != 1:
             raise ConfigError(f"size is {size}, and {half} is no product of 2, 3 and 5")
-        cdef float *w = <float *>malloc((n_twiddles + 4 * half) * sizeof(float))
-        if w == NULL:
+        n_twiddles = (n_twiddles + LINE - 1) // LINE * LINE
+        self._memory = <float *>malloc((n_twiddles + 4 * half + LINE) * sizeof(float))
+        if self._memory == NULL:
             raise MemoryError
-        self._tables = w
+        cdef float *w = at_line(self._memory)
 
         plan.stage_twiddles = w
         m = half // plan.n_columns
@@ -75,7 +76,7 @@ cdef class RealFFT:
                     w[0] = <float>cos(angle * p * k)
                     w[1] = <float>sin(angle * p * k)
                     w += 2
-        plan.parting = w
+        plan.parting = w = <float *>plan.stage_twiddles + n_twiddles
         for k in range(half):
             w[k] = <float>cos(2.0 * M_PI * k / size)
             w[half + k] = <float>sin(2.0 * M_PI * k / size)
@@ -87,7 +88,7 @@ cdef class RealFFT:
             w[half + k] = <float>sin(angle)
 
     def __dealloc__(self):
-        free(self._tables)
+        free(self._memory)
 
     cdef void forward_split(self, const float *x, float *re, float *im) noexcept nogil:
         kernels.fourier_forward(&self.plan, x, re, im)

@@ -9,7 +9,7 @@ cdef class _Framing:
     """What is the same for all gates of a rate and delay: frame, hop, windows, transform.  Constant once made."""
 
     cdef GateFraming framing
-    cdef float *windows
+    cdef float *windows                     # memory for them
     cdef float full_scale                   # power of a bin in which a full-scale sine is centred
     cdef RealFFT fft
 
@@ -30,8 +30,8 @@ cdef class SpectralGate:
     cdef GateLevels _levels
     cdef GateState _state
     cdef float _sample_floor                # share of full scale
-    cdef float *_memory                     # all arrays of the state
-    cdef Py_ssize_t _memory_size            # floats
+    cdef float *_memory                     # all arrays of the state, from the first line of the cache on
+    cdef Py_ssize_t _memory_size            # floats of the arrays
     cdef _lay_out(self)
     cdef void _run_any(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size) noexcept nogil
     cdef void _run_held(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size) noexcept

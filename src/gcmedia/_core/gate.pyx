@@ -36,7 +36,7 @@ from libc.string cimport memcpy, memset
 from gcmedia._core.approx cimport saturate
 from gcmedia._core.buffer cimport borrow_samples, borrow_samples_out, view_bytearray
 from gcmedia._core.cpu cimport GATE_HIDDEN, kernels
-from gcmedia._core.fft cimport shared_fft
+from gcmedia._core.fft cimport LINE, at_line, shared_fft
 
 from dataclasses import replace
 
@@ -63,6 +63,7 @@ cdef class _Framing:
         cdef int whole = sample_rate // 50 // 2 * 2, put_out, fall, rise, n, size, half, side
         cdef double total = 0.0
         cdef double *analysis
+        cdef float *windows
         cdef double share
         put_out = sample_rate // 100 // 2 * 2 if low_delay else whole
         framing.overlap = put_out // 20 * 2
@@ -74,26 +75,27 @@ cdef class _Framing:
         framing.fourier = self.fft.plan
         framing.n_bins = max(BAND_BINS, (half + 8) // 8 * 8)
         rise = size - fall
-        self.windows = <float *>malloc((size + put_out) * sizeof(float))
+        self.windows = <float *>malloc((size + put_out + LINE) * sizeof(float))
         analysis = <double *>malloc(size * sizeof(double))
         if self.windows == NULL or analysis == NULL:
             free(analysis)
             raise MemoryError
-        framing.analysis = self.windows
-        framing.synthesis = self.windows + size
+        windows = at_line(self.windows)
+        framing.analysis = windows
+        framing.synthesis = windows + size
         for n in range(size):
             if n < rise:
                 analysis[n] = sin(0.5 * M_PI * (n + 0.5) / rise)
             else:
                 analysis[n] = cos(0.5 * M_PI * (n - rise + 0.5) / fall)
             total += analysis[n]
-            self.windows[(n & 1) * half + n // 2] = <float>(0.5 / 32768.0 * analysis[n])
+            windows[(n & 1) * half + n // 2] = <float>(0.5 / 32768.0 * analysis[n])
         for n in range(put_out):
             side = min(n, put_out - 1 - n)
             share = 1.0
             if side < framing.overlap:
                 share = 0.5 * (1.0 - cos(M_PI * (side + 0.5) / framing.overlap))
-            self.windows[size + (n & 1) * (put_out // 2) + n // 2] = <float>(
+            windows[size + (n & 1) * (put_out // 2) + n // 2] = <float>(
                 32768.0 / size * share / analysis[size - put_out + n]
             )
         free(analysis)
@@ -211,10 +213,10 @@ cdef class SpectralGate:
 
     cdef _lay_out(self):
         self._memory_size = lay_out(&self._state, &self._framing.framing, 1, NULL)
-        self._memory = <float *>calloc(self._memory_size, sizeof(float))
+        self._memory = <float *>calloc(self._memory_size + LINE, sizeof(float))
         if self._memory == NULL:
             raise MemoryError
-        lay_out(&self._state, &self._framing.framing, 1, self._memory)
+        lay_out(&self._state, &self._framing.framing, 1, at_line(self._memory))
 
     cdef void run(self, const int16_t *src, int16_t *dst, Py_ssize_t n_samples) noexcept nogil:
         cdef float[BLOCK] x
@@ -243,7 +245,7 @@ cdef class SpectralGate:
         self._state.position = 0
         self._state.n_warm = 0
         if self._memory != NULL:
-            memset(self._memory, 0, self._memory_size * sizeof(float))
+            memset(at_line(self._memory), 0, self._memory_size * sizeof(float))
 
     cdef void _run_any(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size) noexcept nogil:
         if sample_size == 2:
@@ -329,7 +331,7 @@ cdef class SpectralGate:
         other._state.position = self._state.position
         other._state.n_warm = self._state.n_warm
         if self._memory != NULL:
-            memcpy(other._memory, self._memory, self._memory_size * sizeof(float))
+            memcpy(at_line(other._memory), at_line(self._memory), self._memory_size * sizeof(float))
         return other
 
     __copy__ = copy

@@ -15,4 +15,3 @@ cdef class SpectralGateBank:
     cdef void _run(self, const char *src, char *dst, Py_ssize_t n_samples, int sample_size) noexcept nogil
     cdef _run_any(self, const void *src, void *dst, Py_ssize_t n_samples, int sample_size)
     cdef void _clear(self) noexcept nogil
-    cdef float *_begin(self) noexcept nogil

@@ -7,12 +7,13 @@ for one; see kernels/gate_bank_isa.h.
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int16_t, uintptr_t
+from libc.stdint cimport int16_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from gcmedia._core.buffer cimport borrow_samples, borrow_samples_out
 from gcmedia._core.cpu cimport GATE_LANES, GateGroup, GateState, Source, Target, kernels
+from gcmedia._core.fft cimport LINE, at_line
 from gcmedia._core.gate cimport SpectralGate, lay_out
 
 from gcmedia.errors import ConfigError
@@ -68,13 +69,13 @@ cdef class SpectralGateBank:
             return
         self._n_groups = (n + GATE_LANES - 1) // GATE_LANES
         # Whole lines of the cache for each group.
-        self._group_size = (lay_out(&layout, &self._gate._framing.framing, GATE_LANES, NULL) + 15) // 16 * 16
+        self._group_size = (lay_out(&layout, &self._gate._framing.framing, GATE_LANES, NULL) + LINE - 1) // LINE * LINE
         n_scratch = GATE_LANES * 4 * (self._gate._framing.framing.n_bins + 1)
         self._groups = <GateGroup *>calloc(self._n_groups, sizeof(GateGroup))
-        self._memory = <float *>calloc(self._n_groups * self._group_size + n_scratch + 16, sizeof(float))
+        self._memory = <float *>calloc(self._n_groups * self._group_size + n_scratch + LINE, sizeof(float))
         if self._groups == NULL or self._memory == NULL:
             raise MemoryError
-        memory = self._begin()
+        memory = at_line(self._memory)
         scratch = memory + self._n_groups * self._group_size
         for g in range(self._n_groups):
             lay_out(&self._groups[g].state, &self._gate._framing.framing, GATE_LANES, memory + g * self._group_size)
@@ -83,10 +84,6 @@ cdef class SpectralGateBank:
     def __dealloc__(self):
         free(self._groups)
         free(self._memory)
-
-    cdef float *_begin(self) noexcept nogil:
-        """Where the states begin: at a line of the cache."""
-        return <float *>((<uintptr_t>self._memory + 63) // 64 * 64)
 
     def __len__(self):
         return self.n
@@ -131,7 +128,7 @@ cdef class SpectralGateBank:
         cdef Py_ssize_t g
         if self._groups == NULL:
             return
-        memset(self._begin(), 0, self._n_groups * self._group_size * sizeof(float))
+        memset(at_line(self._memory), 0, self._n_groups * self._group_size * sizeof(float))
         for g in range(self._n_groups):
             self._groups[g].state.position = 0
             memset(self._groups[g].n_warm, 0, sizeof(self._groups[g].n_warm))
