@@ -20,7 +20,7 @@ __all__ = ["FolderBehind", "Writers"]
 
 log = logging.getLogger(__name__)
 
-GATHER_S = 0.05  # what comes within so long is written in one go
+GATHER_S = 0.02  # what comes within so long is written in one go
 MAX_BEHIND_S = 60.0  # of audio of one call
 MAX_BEHIND_OCTETS = 1 << 30  # of all calls
 CLOSE_TIMEOUT_S = 300.0
