@@ -422,7 +422,6 @@ class AudioHookServer:
     def finish(self, session: HookSession, call: HookCall, failure: Exception | None, cause: str) -> None:
         """No more audio comes for a call."""
         assert self._tasks is not None
-        self._lulls.forget(call)
         self._busy += 1
         self._tasks.start_soon(self._finish, session, call, failure, cause)
 
@@ -438,6 +437,7 @@ class AudioHookServer:
             self.log.exception("%s could not be finished", call.conversation_id)
         finally:
             self._busy -= 1
+            self._lulls.forget(call)  # which has passed on its rest
         scope = self._scopes.get(session)
         if scope is not None:
             scope.deadline = anyio.current_time() + self.clock.real(self.config.handler_grace_s)
