@@ -23,7 +23,7 @@ from ..record import AuditPolicy, CallFolder, RecordConfig, Writers
 from ..types import Hole, MediaFormat
 from .lulls import Lulls
 
-__all__ = ["WAITS", "HookCall", "gather_s"]
+__all__ = ["HookCall", "lull_s"]
 
 SERIES_S = 5.0
 MAX_NOTICES = 1000
@@ -42,6 +42,11 @@ _phases = count()
 def gather_s(recording: RecordConfig) -> float:
     """Length of the pieces."""
     return min(GATHER_S, SHARE_OF_FLUSH * recording.flush_s)
+
+
+def lull_s(recording: RecordConfig) -> float:
+    """How long nothing has been passed on of a call when it is time for `HookCall.lull`."""
+    return WAITS * gather_s(recording)
 
 
 class Line(Protocol):

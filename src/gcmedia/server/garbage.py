@@ -2,20 +2,15 @@
 
 By itself Python looks through all objects whenever their number has grown by a quarter: while thousands of calls come
 in that stops the event loop for 0.3 s and more, again and again, and finds nothing.
-
-And the C library keeps what is free between what is not: audio of all calls comes and goes in pieces of different
-sizes, and a storm of new calls would be paid for in memory as long as the process lives.  It is told to give it back.
 """
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
-import anyio.to_thread
 
 __all__ = ["collections_after"]
 
@@ -23,13 +18,10 @@ YOUNG_OBJECTS = 5000  # more than Python's 700, as each message of a call makes 
 NEVER = 1_000_000_000
 MAX_ENDED = 5000  # calls of which handlers may have left something
 MAX_WAIT_S = 300.0  # for what handlers leave
-TRIM_S = 2.0  # between times that free memory is given back; takes some milliseconds of a thread
 
 
 @asynccontextmanager
-async def collections_after(
-    n_ended: Callable[[], int], *, period_s: float = 1.0, trim_s: float = TRIM_S
-) -> AsyncIterator[None]:
+async def collections_after(n_ended: Callable[[], int], *, period_s: float = 1.0) -> AsyncIterator[None]:
     """Within, look through all objects after so many ended calls, or so long; through young ones as ever.
 
     Parameters
@@ -38,15 +30,12 @@ async def collections_after(
         How many calls have ended.
     period_s : float
         How often it is asked.
-    trim_s : float
-        How often free memory is given back, where the C library is glibc; others do so by themselves.
     """
     usual = gc.get_threshold()
     gc.set_threshold(YOUNG_OBJECTS, usual[1], NEVER)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_collect, n_ended, n_ended(), period_s)
-            tasks.start_soon(_trim, trim_s)
             yield
             tasks.cancel_scope.cancel()
     finally:
@@ -61,13 +50,3 @@ async def _collect(n_ended: Callable[[], int], n_before: int, period_s: float) -
         if n_ended() - n_before >= MAX_ENDED or waited_s >= MAX_WAIT_S:
             gc.collect()
             n_before, waited_s = n_ended(), 0.0
-
-
-async def _trim(period_s: float) -> None:
-    try:
-        malloc_trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError):
-        return
-    while True:
-        await anyio.sleep(period_s)
-        await anyio.to_thread.run_sync(malloc_trim, 0)

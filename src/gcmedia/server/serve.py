@@ -19,6 +19,7 @@ from ..dialects.audiohook import SharedNonceMemory, SignatureConfig
 from ..errors import ConfigError
 from ..transport.accept import bind, choose_transport
 from .garbage import collections_after
+from .heap import give_back_free_memory
 from .server import AudioHookServer, Handler
 from .status import StatusServer
 from .workers import run_workers
@@ -130,6 +131,7 @@ async def _run(
 ) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with collections_after(server.counters.ended.total), server, anyio.create_task_group() as tasks:
+            tasks.start_soon(give_back_free_memory)
             told = "" if where is None else await _tell_status(server, where, tasks)
             host, port = server.address
             log.info(

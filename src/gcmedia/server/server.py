@@ -26,7 +26,7 @@ from ..reconnect import folder_name
 from ..record import AuditPolicy, RecordConfig, Writers
 from ..transport.accept import Limits, Listener, bind, listen
 from .admission import Admission
-from .call import WAITS, HookCall, gather_s
+from .call import HookCall, lull_s
 from .counters import Counters
 from .lulls import Lulls
 from .session import HookSession, RefusedSession
@@ -162,7 +162,7 @@ class AudioHookServer:
         self._processing = {"gate": gate, "compressor": compressor, "silence": silence}
         self._audit_policy = audit_policy
         self._recording = recording or RecordConfig()
-        self._lulls: Lulls[HookCall] = Lulls(WAITS * gather_s(self._recording), self.now())
+        self._lulls: Lulls[HookCall] = Lulls(lull_s(self._recording), self.now())
         self._ssl = ssl
         self._wanted = transport
         self._on_event = on_event

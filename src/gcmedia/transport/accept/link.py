@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from inspect import isawaitable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
@@ -15,9 +15,6 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from .types import Accept, Admit, Limits, Reject, Session, UpgradeRequest, Verdict
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Board", "Link"]
 
