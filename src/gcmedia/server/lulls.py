@@ -23,7 +23,7 @@ class Lulls(Generic[T]):
     Parameters
     ----------
     wait_s : float
-        How long; it may become a third more before a member is told of.
+        How long; before a member is told of it may become a third more, and four times as long as `over` is not called.
     now : float
         Seconds of a steady clock, as everywhere here.
 
