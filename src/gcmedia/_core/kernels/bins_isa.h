@@ -52,8 +52,8 @@ TARGET INLINE void K(find_gains)(float least_gain, GateState at, float *power, c
 }
 
 #if LANES != 16
-/* What is louder than noise can be passes as far as it is so; DC never does.  The gains are of bins with this spectrum. */
-TARGET INLINE void K(let_pass)(float least_gain, float most_power, const float *re, const float *im, float *clean, float *gain,
+/* What is louder than noise can be passes as far as it is so.  The gains are of bins with this spectrum. */
+TARGET INLINE void K(let_pass)(float most_power, const float *re, const float *im, float *clean, float *gain,
                                int n)
 {
     for (int k = 0; k < n; k += LANES) {
@@ -64,7 +64,6 @@ TARGET INLINE void K(let_pass)(float least_gain, float most_power, const float *
         STORE(clean + k, greater_of(LOAD(clean + k), sure * sure * p));
         STORE(gain + k, greater_of(LOAD(gain + k), sure));
     }
-    gain[0] = least_gain;
 }
 #endif
 

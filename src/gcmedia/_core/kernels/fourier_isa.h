@@ -191,15 +191,13 @@ TARGET INLINE void K(transform_across)(const FourierPlan *plan, const float *xr,
     }
 }
 
+#include "points128_isa.h"
+
 /* The points of x, transformed; the result is in x or, if that is what is returned, in y. */
 TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
 {
     const int in_y = plan->n_stages & 1;
-    if (plan->half == 128) {        /* the usual one: loops that the compiler knows the length of */
-        K(run_stage)(4, 4, 8, xr, xi, yr, yi, plan->stage_twiddles);
-        K(run_stage)(4, 1, 32, yr, yi, xr, xi, NULL);
-    } else
-        K(run_stages)(plan, 1, xr, xi, yr, yi);
+    K(run_stages)(plan, 1, xr, xi, yr, yi);
     if (plan->n_columns == 1)
         return in_y;
     if (in_y)
@@ -210,9 +208,26 @@ TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, fl
 }
 
 /* Part the spectra of even and odd samples: bins 0 to half from points, all twice as large as they should be.  Floats up
-   to a vector beyond bin half are 0 then. */
-TARGET INLINE void K(part)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im)
+   to a vector beyond bin half are 0 then.  So it is with their power, where it is wanted; the most of it is returned. */
+TARGET INLINE Lanes K(put_power)(float *power, int at, Lanes r, Lanes i, Lanes most)
 {
+    const Lanes p = r * r + i * i;
+    if (power != NULL)
+        STORE(power + at, p);
+    return most_of(p, most);
+}
+
+TARGET INLINE Lanes K(put_one_power)(float *power, int at, float r, float i, Lanes most)
+{
+    const float p = r * r + i * i;
+    if (power != NULL)
+        power[at] = p;
+    return most_of(EACH(p), most);
+}
+
+TARGET INLINE Lanes K(part)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im, float *power)
+{
+    Lanes most = EACH(0.0f);
     const int half = plan->half, middle = half / 2;
     const float *c = plan->parting, *s = c + half;
     /* Bins from the upper half come mirrored about its middle, one lane off: each vector waits for the next one. */
@@ -228,10 +243,13 @@ TARGET INLINE void K(part)(const FourierPlan *plan, const float *zr, const float
         const Lanes up_r = mirrored(er - tr), up_i = mirrored(ti - ei);
         above_r = below_r;
         above_i = below_i;
-        STORE(re + k, er + tr);
-        STORE(im + k, ei + ti);
-        STORE(re + far + LANES, begun_with(held_r, up_r));
-        STORE(im + far + LANES, begun_with(held_i, up_i));
+        const Lanes low_r = er + tr, low_i = ei + ti, high_r = begun_with(held_r, up_r), high_i = begun_with(held_i, up_i);
+        STORE(re + k, low_r);
+        STORE(im + k, low_i);
+        STORE(re + far + LANES, high_r);
+        STORE(im + far + LANES, high_i);
+        most = K(put_power)(power, k, low_r, low_i, most);
+        most = K(put_power)(power, far + LANES, high_r, high_i, most);
         held_r = up_r;
         held_i = up_i;
     }
@@ -243,15 +261,20 @@ TARGET INLINE void K(part)(const FourierPlan *plan, const float *zr, const float
         if (2 * k < half) {
             re[k] = er + tr;
             im[k] = ei + ti;
+            most = K(put_one_power)(power, k, er + tr, ei + ti, most);
         }
         if (half - k == last) {     /* whole, for those that read it whole */
-            STORE(re + last, begun_with(held_r, EACH(er - tr)));
-            STORE(im + last, begun_with(held_i, EACH(ti - ei)));
+            const Lanes high_r = begun_with(held_r, EACH(er - tr)), high_i = begun_with(held_i, EACH(ti - ei));
+            STORE(re + last, high_r);
+            STORE(im + last, high_i);
+            most = K(put_power)(power, last, high_r, high_i, most);
         } else {
             re[half - k] = er - tr;
             im[half - k] = ti - ei;
+            most = K(put_one_power)(power, half - k, er - tr, ti - ei, most);
         }
     }
+    return most;
 }
 
 /* Undo it: points from bins that have been weighed, all twice as large as they should be. */
@@ -310,10 +333,13 @@ TARGET static void K(fourier_forward)(const FourierPlan *plan, const float *x, f
         ar[k] = x[2 * k] * 0.5f;
         ai[k] = x[2 * k + 1] * 0.5f;
     }
-    if (K(transform)(plan, ar, ai, br, bi))
-        K(part)(plan, br, bi, re, im);
+    if (plan->half == 128) {
+        K(forward_128)(plan, ar, ai, 0, NULL, br, bi);
+        K(part)(plan, br, bi, re, im, NULL);
+    } else if (K(transform)(plan, ar, ai, br, bi))
+        K(part)(plan, br, bi, re, im, NULL);
     else
-        K(part)(plan, ar, ai, re, im);
+        K(part)(plan, ar, ai, re, im, NULL);
 }
 
 TARGET static void K(fourier_inverse)(const FourierPlan *plan, const float *re, const float *im, float *x)
@@ -323,7 +349,11 @@ TARGET static void K(fourier_inverse)(const FourierPlan *plan, const float *re, 
     for (int k = 0; k <= plan->half; k++)
         same[k] = plan->scale;
     K(join)(plan, re, im, same, ai, ar);
-    if (K(transform)(plan, ar, ai, br, bi)) {
+    if (plan->half == 128) {
+        K(backward_128)(plan, ar, ai, br, bi, NULL, NULL);
+        even = bi;
+        odd = br;
+    } else if (K(transform)(plan, ar, ai, br, bi)) {
         even = bi;
         odd = br;
     }

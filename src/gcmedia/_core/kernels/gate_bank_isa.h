@@ -34,11 +34,7 @@ TARGET INLINE void K(across_side)(const FourierPlan *plan, const float *xr, cons
 TARGET INLINE int K(transform_side)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
 {
     const int in_y = plan->n_stages & 1;
-    if (plan->half == 128) {
-        K(run_stage)(4, 4, 8 * SIDE, xr, xi, yr, yi, plan->stage_twiddles);
-        K(run_stage)(4, 1, 32 * SIDE, yr, yi, xr, xi, NULL);
-    } else
-        K(run_stages)(plan, SIDE, xr, xi, yr, yi);
+    K(run_stages)(plan, SIDE, xr, xi, yr, yi);
     if (plan->n_columns == 1)
         return in_y;
     if (in_y)
@@ -48,22 +44,100 @@ TARGET INLINE int K(transform_side)(const FourierPlan *plan, float *xr, float *x
     return !in_y;
 }
 
-/* weighed_stage. */
-TARGET INLINE void K(weighed_stage_side)(const FourierPlan *plan, const float *even, const float *odd, const float *window,
-                                         float *yr, float *yi)
+/* forward_128, in two passes: number k comes to lie at PLACES[k]. */
+TARGET INLINE void K(forward_128_side)(const FourierPlan *plan, const float *xr, const float *xi, int start, const float *window,
+                                       float *yr, float *yi)
 {
-#define WEIGHED(x, w, row) (LOAD((x) + SIDE * (8 * (row) + q) + lane) * (w)[8 * (row) + q])
-#define BOTH(row) WEIGHED(even, window, row), WEIGHED(odd, window + 128, row)
-    for (int p = 0; p < 4; p++)
-        for (int q = 0; q < 8; q++)
-            for (int lane = 0; lane < SIDE; lane += LANES) {
-                const int to = SIDE * (32 * p + q) + lane;
-                K(cross4_lanes)(BOTH(p), BOTH(p + 4), BOTH(p + 8), BOTH(p + 12), yr + to, yi + to, 8 * SIDE,
-                                p ? plan->stage_twiddles + 6 * p : NULL);
+    const float *wr = plan->lane_twiddles, *wi = wr + 128;
+    for (int q = 0; q < 8; q++)
+        for (int lane = 0; lane < SIDE; lane += LANES) {
+            Lanes re[16], im[16];
+            _Pragma("GCC unroll 16")
+            for (int r = 0; r < 16; r++) {
+                const int at = SIDE * (8 * ((start + r) & 15) + q) + lane;
+                re[r] = LOAD(xr + at) * window[8 * r + q];
+                im[r] = LOAD(xi + at) * window[128 + 8 * r + q];
             }
-#undef BOTH
-#undef WEIGHED
+            K(sixteen_points)(re, im);
+            _Pragma("GCC unroll 16")
+            for (int j = 0; j < 16; j++) {
+                const int at = 8 * j + q;
+                Lanes *r = re + SIXTEENTH(j), *i = im + SIXTEENTH(j);
+                if (j)
+                    K(turn)(r, i, EACH(wr[at]), EACH(wi[at]));
+                STORE(yr + SIDE * at + lane, *r);
+                STORE(yi + SIDE * at + lane, *i);
+            }
+        }
+    for (int row = 0; row < SIDE * 128; row += SIDE * 8)
+        for (int lane = 0; lane < SIDE; lane += LANES) {
+            Lanes re[8], im[8];
+            _Pragma("GCC unroll 8")
+            for (int i = 0; i < 8; i++) {
+                re[i] = LOAD(yr + row + SIDE * i + lane);
+                im[i] = LOAD(yi + row + SIDE * i + lane);
+            }
+            K(radix8_across)(re, im);
+            _Pragma("GCC unroll 8")
+            for (int i = 0; i < 8; i++) {
+                STORE(yr + row + SIDE * i + lane, re[i]);
+                STORE(yi + row + SIDE * i + lane, im[i]);
+            }
+        }
 }
+
+/* backward_128, of numbers that lie so; in place, or to the output of a state. */
+TARGET INLINE void K(backward_128_side)(const FourierPlan *plan, float *xr, float *xi, const GateState *state,
+                                        const float *window)
+{
+    const float *wr = plan->lane_twiddles, *wi = wr + 128;
+    for (int j = 0; j < 16; j++)
+        for (int lane = 0; lane < SIDE; lane += LANES) {
+            Lanes re[8], im[8];
+            _Pragma("GCC unroll 8")
+            for (int i = 0; i < 8; i++) {
+                re[i] = LOAD(xr + SIDE * (8 * j + i) + lane);
+                im[i] = LOAD(xi + SIDE * (8 * j + i) + lane);
+            }
+            K(radix8_across)(re, im);
+            _Pragma("GCC unroll 8")
+            for (int i = 0; i < 8; i++) {
+                const int at = 8 * j + i;
+                if (j)
+                    K(turn)(re + i, im + i, EACH(wr[at]), EACH(wi[at]));
+                STORE(xr + SIDE * at + lane, re[i]);
+                STORE(xi + SIDE * at + lane, im[i]);
+            }
+        }
+    for (int q = 0; q < 8; q++)
+        for (int lane = 0; lane < SIDE; lane += LANES) {
+            Lanes re[16], im[16];
+            _Pragma("GCC unroll 16")
+            for (int j = 0; j < 16; j++) {
+                re[j] = LOAD(xr + SIDE * (8 * j + q) + lane);
+                im[j] = LOAD(xi + SIDE * (8 * j + q) + lane);
+            }
+            K(sixteen_points)(re, im);
+            _Pragma("GCC unroll 16")
+            for (int r = 0; r < 16; r++)
+                if (state == NULL) {
+                    STORE(xr + SIDE * (8 * r + q) + lane, re[SIXTEENTH(r)]);
+                    STORE(xi + SIDE * (8 * r + q) + lane, im[SIXTEENTH(r)]);
+                } else if (r >= FIRST_ROW) {
+                    const int k = 8 * (r - FIRST_ROW) + q, at = SIDE * (r < 15 ? k : q) + lane;
+                    Lanes even = im[SIXTEENTH(r)] * window[k], odd = re[SIXTEENTH(r)] * window[8 * (HOP_ROWS + 1) + k];
+                    if (r == FIRST_ROW) {
+                        even = LOAD(state->even_tail + at) + even;
+                        odd = LOAD(state->odd_tail + at) + odd;
+                    }
+                    STORE((r < 15 ? state->even_ready : state->even_tail) + at, even);
+                    STORE((r < 15 ? state->odd_ready : state->odd_tail) + at, odd);
+                }
+        }
+}
+
+/* Where bin k lies, and the point that it is made of. */
+TARGET INLINE int K(place_of)(int half, int k) { return half == 128 ? PLACES[k] : k; }
 
 /* Bins from points, as `part` has them, and their power; each lane of `loudest` is the most of its stream.  Bins may take
    the place of points. */
@@ -74,18 +148,20 @@ TARGET INLINE void K(part_side)(const FourierPlan *plan, const float *zr, const 
     for (int lane = 0; lane < SIDE; lane += LANES) {
         Lanes most = EACH(0.0f);
         for (int k = 0; k <= half / 2; k++) {
-            const int low = SIDE * k + lane, high = SIDE * (half - k) + lane, far = k ? high : lane;
+            const int low = SIDE * k + lane, high = SIDE * (half - k) + lane;
+            const int low_at = SIDE * K(place_of)(half, k) + lane, high_at = SIDE * K(place_of)(half, half - k) + lane;
+            const int far = k ? high_at : lane;
             const float c = plan->parting[k], s = plan->parting[half + k];
-            const Lanes ar = LOAD(zr + low), ai = LOAD(zi + low), br = LOAD(zr + far), bi = LOAD(zi + far);
+            const Lanes ar = LOAD(zr + low_at), ai = LOAD(zi + low_at), br = LOAD(zr + far), bi = LOAD(zi + far);
             const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
             const Lanes tr = dr * c + di * s, ti = di * c - dr * s;
             const Lanes low_r = er + tr, low_i = ei + ti, high_r = er - tr, high_i = ti - ei;
             const Lanes low_power = low_r * low_r + low_i * low_i, high_power = high_r * high_r + high_i * high_i;
-            STORE(re + low, low_r);
-            STORE(im + low, low_i);
+            STORE(re + low_at, low_r);
+            STORE(im + low_at, low_i);
             STORE(power + low, low_power);
-            STORE(re + high, high_r);
-            STORE(im + high, high_i);
+            STORE(re + high_at, high_r);
+            STORE(im + high_at, high_i);
             STORE(power + high, high_power);
             most = most_of(high_power, 2 * k < half ? most_of(low_power, most) : most);
         }
@@ -100,9 +176,9 @@ TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const 
     const int half = plan->half;
     for (int k = 0; k <= half / 2; k++)
         for (int lane = 0; lane < SIDE; lane += LANES) {
-            const int low = SIDE * k + lane, high = SIDE * (half - k) + lane;
+            const int low = SIDE * K(place_of)(half, k) + lane, high = SIDE * K(place_of)(half, half - k) + lane;
             const float c = plan->parting[k], s = plan->parting[half + k];
-            const Lanes near = LOAD(gain + low), weight = LOAD(gain + high);
+            const Lanes near = LOAD(gain + SIDE * k + lane), weight = LOAD(gain + SIDE * (half - k) + lane);
             const Lanes ar = LOAD(re + low) * near, ai = LOAD(im + low) * near;
             const Lanes br = LOAD(re + high) * weight, bi = LOAD(im + high) * weight;
             const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
@@ -309,10 +385,7 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
     int alike = 1;                  /* all lanes sound, and none is warming up */
     int loud = 0;                   /* something is louder than noise can be */
     if (half == 128) {
-        K(weighed_stage_side)(plan, state.even, state.odd, framing->analysis, br, bi);
-        K(run_stage)(4, 1, 32 * SIDE, br, bi, ar, ai, NULL);
-        K(across_side)(plan, ar, ai, br, bi);
-        re = br, im = bi, power = ar, other = ai;
+        K(forward_128_side)(plan, state.even, state.odd, state.start, framing->analysis, re, im);
     } else {
         for (int k = 0; k < half; k++)
             for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES) {
@@ -322,8 +395,12 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
         if (K(transform_side)(plan, ar, ai, br, bi))
             re = br, im = bi, power = ar, other = ai;
     }
-    K(move_down)(state.even, SIDE * hop, SIDE * half);
-    K(move_down)(state.odd, SIDE * hop, SIDE * half);
+    if (is_usual(framing))
+        group->state.start = (state.start + HOP_ROWS) & 15;
+    else {
+        K(move_down)(state.even, SIDE * hop, SIDE * half);
+        K(move_down)(state.odd, SIDE * hop, SIDE * half);
+    }
     K(part_side)(plan, re, im, re, im, power, loudest);
     for (int i = SIDE * (half + 1); i < SIDE * n_bins; i += LANES)
         STORE(power + i, EACH(0.0f));
@@ -358,14 +435,25 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
         K(find_gains_side)(&levels, &state, of, (const Lanes (*)[N_BANDS])weights, power, half + 1, lane);
     }
     if (loud)
-        K(let_pass)(levels.least_gain, levels.most_power, re, im, state.clean, power, SIDE * (half + 1));
+        for (int k = 0; k <= half; k++) {
+            const int at = SIDE * K(place_of)(half, k);
+            K(let_pass)(levels.most_power, re + at, im + at, state.clean + SIDE * k, power + SIDE * k, SIDE);
+        }
     for (int lane = 0; lane < SIDE; lane += LANES)          /* DC is no speech */
         STORE(power + lane, K(chosen)(doings[lane / LANES].sounds, EACH(levels.least_gain), EACH(1.0f)));
     /* Imaginary before real turns the transform round. */
-    K(join_side)(plan, re, im, power, other, power);
-    even = other, odd = power;
-    if (K(transform_side)(plan, power, other, re, im))
-        even = im, odd = re;
+    if (half == 128) {
+        K(join_side)(plan, re, im, power, re, im);
+        K(backward_128_side)(plan, im, re, is_usual(framing) ? &state : NULL, framing->synthesis);
+        if (is_usual(framing))
+            return;
+        even = re, odd = im;
+    } else {
+        K(join_side)(plan, re, im, power, other, power);
+        even = other, odd = power;
+        if (K(transform_side)(plan, power, other, re, im))
+            even = im, odd = re;
+    }
     K(overlap_add_side)(even + SIDE * first, framing->synthesis, state.even_tail, state.even_ready, hop, overlap);
     K(overlap_add_side)(odd + SIDE * first, framing->synthesis + hop + overlap, state.odd_tail, state.odd_ready, hop,
                         overlap);
@@ -458,17 +546,37 @@ TARGET INLINE void K(samples_to)(void *dst, ptrdiff_t at, Lanes x, int is_float)
     }
 }
 
+/* One sample of each stream. */
+TARGET INLINE void K(pass_one_side)(const GateFraming *framing, GateState *state, const void *const *src, void *const *dst,
+                                    ptrdiff_t i, int at, int is_float)
+{
+    float *in = (at & 1 ? state->odd : state->even) + SIDE * K(kept_at)(framing, state, at);
+    const float *ready = (at & 1 ? state->odd_ready : state->even_ready) + SIDE * (at / 2);
+    for (int l = 0; l < SIDE; l++) {
+        if (src[l] == NULL)
+            in[l] = 0.0f;
+        else if (is_float) {
+            in[l] = held(((const float *)src[l])[i]) * 32768.0f;
+            ((float *)dst[l])[i] = ready[l] * UNIT;
+        } else {
+            in[l] = (float)((const int16_t *)src[l])[i];
+            ((int16_t *)dst[l])[i] = to_int16(ready[l]);
+        }
+    }
+}
+
 /* Up to the end of the hop: samples of all streams go in where the newest are, and come out of `ready`.  Streams that
    there are not have NULL for src; what is read for them is 0. */
 TARGET INLINE void K(pass_side)(const GateFraming *framing, GateState *state, const void *const *src, void *const *dst,
                                 ptrdiff_t from, int n, int is_float)
 {
-    const int newest = framing->fourier.size - framing->hop;
     int i = 0, at = state->position;
+    for (; i < n && at % 16; i++, at++)
+        K(pass_one_side)(framing, state, src, dst, from + i, at, is_float);
 #if LANES == 8
-    if (at % 2 == 0 && !is_float)
+    if (!is_float)
         for (; i + 16 <= n; i += 16, at += 16) {
-            const int to = SIDE * ((newest + at) / 2), of = SIDE * (at / 2);
+            const int to = SIDE * K(kept_at)(framing, state, at), of = SIDE * (at / 2);
             const int16_t *in[SIDE];
             int16_t *out[SIDE];
             for (int l = 0; l < SIDE; l++) {
@@ -478,47 +586,33 @@ TARGET INLINE void K(pass_side)(const GateFraming *framing, GateState *state, co
             K(pass_words)(state->even + to, state->odd + to, state->even_ready + of, state->odd_ready + of, in, out);
         }
 #endif
-    if (at % 2 == 0)
-        for (; i + 8 <= n; i += 8, at += 8)
-            for (int lane = 0; lane < SIDE; lane += LANES) {
-                Lanes rows[LANES][8 / LANES], columns[8], out[8];
-                const int to = SIDE * ((newest + at) / 2) + lane, of = SIDE * (at / 2) + lane;
-                float *in[2] = {state->even + to, state->odd + to};
-                const float *ready[2] = {state->even_ready + of, state->odd_ready + of};
-                for (int l = 0; l < LANES; l++)
-                    for (int j = 0; j < 8 / LANES; j++) {
-                        const void *row = src[lane + l];
-                        rows[l][j] = row ? K(samples_from)(row, from + i + LANES * j, is_float) : EACH(0.0f);
-                    }
-                transpose(rows, columns);
-                for (int j = 0; j < 8; j++)
-                    STORE(in[j % 2] + SIDE * (j / 2), columns[j]);
-                for (int l = 0; l < LANES; l++)
-                    for (int j = 0; j < 8 / LANES; j++) {
-                        const int sample = LANES * j + l;       /* transposing undoes itself, LANES by LANES */
-                        rows[l][j] = LOAD(ready[sample % 2] + SIDE * (sample / 2));
-                    }
-                transpose(rows, out);
-                for (int l = 0; l < LANES; l++)
-                    for (int j = 0; j < 8 / LANES; j++)
-                        if (src[lane + l])
-                            K(samples_to)(dst[lane + l], from + i + LANES * j, out[LANES * j + l], is_float);
-            }
-    for (; i < n; i++, at++) {
-        float *in = (at & 1 ? state->odd : state->even) + SIDE * ((newest + at) / 2);
-        const float *ready = (at & 1 ? state->odd_ready : state->even_ready) + SIDE * (at / 2);
-        for (int l = 0; l < SIDE; l++) {
-            if (src[l] == NULL)
-                in[l] = 0.0f;
-            else if (is_float) {
-                in[l] = held(((const float *)src[l])[from + i]) * 32768.0f;
-                ((float *)dst[l])[from + i] = ready[l] * UNIT;
-            } else {
-                in[l] = (float)((const int16_t *)src[l])[from + i];
-                ((int16_t *)dst[l])[from + i] = to_int16(ready[l]);
-            }
+    for (; i + 8 <= n; i += 8, at += 8)
+        for (int lane = 0; lane < SIDE; lane += LANES) {
+            Lanes rows[LANES][8 / LANES], columns[8], out[8];
+            const int to = SIDE * K(kept_at)(framing, state, at) + lane, of = SIDE * (at / 2) + lane;
+            float *in[2] = {state->even + to, state->odd + to};
+            const float *ready[2] = {state->even_ready + of, state->odd_ready + of};
+            for (int l = 0; l < LANES; l++)
+                for (int j = 0; j < 8 / LANES; j++) {
+                    const void *row = src[lane + l];
+                    rows[l][j] = row ? K(samples_from)(row, from + i + LANES * j, is_float) : EACH(0.0f);
+                }
+            transpose(rows, columns);
+            for (int j = 0; j < 8; j++)
+                STORE(in[j % 2] + SIDE * (j / 2), columns[j]);
+            for (int l = 0; l < LANES; l++)
+                for (int j = 0; j < 8 / LANES; j++) {
+                    const int sample = LANES * j + l;       /* transposing undoes itself, LANES by LANES */
+                    rows[l][j] = LOAD(ready[sample % 2] + SIDE * (sample / 2));
+                }
+            transpose(rows, out);
+            for (int l = 0; l < LANES; l++)
+                for (int j = 0; j < 8 / LANES; j++)
+                    if (src[lane + l])
+                        K(samples_to)(dst[lane + l], from + i + LANES * j, out[LANES * j + l], is_float);
         }
-    }
+    for (; i < n; i++, at++)
+        K(pass_one_side)(framing, state, src, dst, from + i, at, is_float);
 }
 
 TARGET INLINE void K(gate_group)(const GateFraming *framing, const GateLevels *levels, GateGroup *group,

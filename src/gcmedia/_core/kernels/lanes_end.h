@@ -21,6 +21,7 @@
 #undef any_over
 #undef sum_of_8
 #undef transpose
+#undef transpose_back
 #undef DEFINE_STAGE
 #undef GET_lanes
 #undef PUT_lanes

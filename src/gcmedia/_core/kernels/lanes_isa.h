@@ -135,6 +135,25 @@ TARGET INLINE void K(transpose)(Lanes (*rows)[2], Lanes *columns)
 }
 #endif
 #define transpose K(transpose)
+
+/* Undo it. */
+#if LANES == 8
+#define transpose_back(columns, rows) transpose((Lanes (*)[1])(columns), (Lanes *)(rows))
+#else
+TARGET INLINE void K(transpose_back)(const Lanes *columns, Lanes (*rows)[2])
+{
+    for (int side = 0; side < 2; side++) {
+        Lanes part[8];
+        Lanes four[4][2];
+        for (int i = 0; i < 4; i++)
+            four[i][0] = four[i][1] = columns[4 * side + i];
+        transpose(four, part);
+        for (int i = 0; i < 4; i++)
+            rows[i][side] = part[i];
+    }
+}
+#define transpose_back K(transpose_back)
+#endif
 #endif
 
 #endif

@@ -149,8 +149,8 @@ TARGET INLINE void K(hear)(GateFrame *frame)
     for (int kind = 0; kind < 3; kind++)                /* what is over is written over */
         for (int b = 0; b < 24 / LANES; b++)
             STORE(frame->over + kind * N_BANDS + b * LANES, noise[b]);
-    for (int b = N_BANDS; b < 24; b++)
-        loud[b / LANES][b % LANES] = 0.0f;
+    for (int b = 16 / LANES; b < 24 / LANES; b++)
+        loud[b] = (Lanes)((Ints)loud[b] & LOAD_INTS(IS_BAND + b * LANES));
     for (int l = 0; l < 8 / LANES; l++)
         total[l] = loud[l] + loud[8 / LANES + l] + loud[16 / LANES + l];
     mean = sum_of_8(total) * (1.0f / N_BANDS);

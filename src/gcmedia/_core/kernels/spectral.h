@@ -12,6 +12,10 @@ enum {
     WARM_HOPS = 8,              /* all sound is taken for noise at first */
     N_BANDS = 20,               /* 8 of 2 bins, 4 each of 4, of 8 and of 16; what is beyond belongs to the last */
     BAND_BINS = 128,
+    USUAL_HOP = 144,            /* samples between frames of 256, of 8 kHz, and by how much their outputs overlap: */
+    USUAL_OVERLAP = 16,         /* whole rows of 8 of either half of the samples */
+    HOP_ROWS = USUAL_HOP / 16,
+    FIRST_ROW = 16 - (USUAL_HOP + USUAL_OVERLAP) / 16,          /* that is put out */
     N_OUT = 64                  /* 20 of each kind, and 4 that are not used */
 };
 
@@ -71,7 +75,7 @@ typedef struct {
 /* That of 8 kHz: its tables, and sizes that are constants. */
 INLINE GateFraming usual_framing(const GateFraming *framing)
 {
-    GateFraming usual = {.hop = 144, .overlap = 16, .n_bins = 136};
+    GateFraming usual = {.hop = USUAL_HOP, .overlap = USUAL_OVERLAP, .n_bins = 136};
     usual.fourier.size = 256;
     usual.fourier.half = 128;
     usual.fourier.n_columns = 8;
@@ -86,7 +90,8 @@ INLINE GateFraming usual_framing(const GateFraming *framing)
 
 INLINE int is_usual(const GateFraming *framing)
 {
-    return framing->fourier.half == 128 && framing->hop == 144 && framing->overlap == 16 && framing->n_bins == 136;
+    return framing->fourier.half == 128 && framing->hop == USUAL_HOP && framing->overlap == USUAL_OVERLAP &&
+           framing->n_bins == 136;
 }
 
 enum { FRAME_ROOM = 4 * (MAX_POINTS + 16) };
@@ -118,6 +123,18 @@ INLINE void lay_out_frame(GateFrame *frame, GateState *state, float *room, int n
 static const int32_t BAND_OF[BAND_BINS] __attribute__((aligned(64))) = {
     TWICE(0), TWICE(1), TWICE(2), TWICE(3), TWICE(4), TWICE(5), TWICE(6), TWICE(7), FOUR(8), FOUR(9), FOUR(10), FOUR(11),
     EIGHT(12), EIGHT(13), EIGHT(14), EIGHT(15), SIXTEEN(16), SIXTEEN(17), SIXTEEN(18), SIXTEEN(19),
+};
+
+/* Whether there is such a band, as a mask. */
+static const int32_t IS_BAND[24] __attribute__((aligned(64))) = {
+    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0,
+};
+
+/* Where the bank's transform of 128 points leaves bin k; the last one is no point. */
+#define EVERY_8(i) (i), (i) + 8, (i) + 16, (i) + 24
+#define COLUMN(i) EVERY_8(i), EVERY_8((i) + 32), EVERY_8((i) + 64), EVERY_8((i) + 96)
+static const uint8_t PLACES[129] = {
+    COLUMN(0), COLUMN(1), COLUMN(2), COLUMN(3), COLUMN(4), COLUMN(5), COLUMN(6), COLUMN(7), 128,
 };
 
 /* The widest vectors of a set, for what is done bin by bin: its own, but for AVX-512. */
