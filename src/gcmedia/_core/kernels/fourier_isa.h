@@ -22,8 +22,8 @@ TARGET INLINE void K(turn_##kind)(Type re, Type im, const float *w, float *yr, f
         PUT_##kind(yr, re); \
         PUT_##kind(yi, im); \
     } else { \
-        PUT_##kind(yr, re * w[0] - im * w[1]); \
-        PUT_##kind(yi, re * w[1] + im * w[0]); \
+        PUT_##kind(yr, FUSED_##kind(re, w[0], -(im * w[1]))); \
+        PUT_##kind(yi, FUSED_##kind(re, w[1], im * w[0])); \
     } \
 } \
  \
@@ -43,7 +43,7 @@ TARGET INLINE void K(radix3_##kind)(const float *xr, const float *xi, int from, 
     const Type cr = GET_##kind(xr + 2 * from), ci = GET_##kind(xi + 2 * from); \
     const Type sr = br + cr, si = bi + ci; \
     const Type dr = (br - cr) * SIN_60, di = (bi - ci) * SIN_60; \
-    const Type tr = ar - sr * 0.5f, ti = ai - si * 0.5f; \
+    const Type tr = FUSED_##kind(sr, -0.5f, ar), ti = FUSED_##kind(si, -0.5f, ai); \
     PUT_##kind(yr, ar + sr); \
     PUT_##kind(yi, ai + si); \
     K(turn_##kind)(tr + di, ti - dr, w, yr + to, yi + to); \
@@ -77,10 +77,12 @@ TARGET INLINE void K(radix5_##kind)(const float *xr, const float *xi, int from, 
     const Type tr = GET_##kind(xr + 4 * from), ti = GET_##kind(xi + 4 * from); \
     const Type s1r = pr + tr, s1i = pi + ti, d1r = pr - tr, d1i = pi - ti; \
     const Type s2r = qr + rr, s2i = qi + ri, d2r = qr - rr, d2i = qi - ri; \
-    const Type ar = zr + s1r * COS_72 + s2r * COS_144, ai = zi + s1i * COS_72 + s2i * COS_144; \
-    const Type br = zr + s1r * COS_144 + s2r * COS_72, bi = zi + s1i * COS_144 + s2i * COS_72; \
-    const Type cr = d1r * SIN_72 + d2r * SIN_144, ci = d1i * SIN_72 + d2i * SIN_144; \
-    const Type dr = d1r * SIN_144 - d2r * SIN_72, di = d1i * SIN_144 - d2i * SIN_72; \
+    const Type ar = FUSED_##kind(s2r, COS_144, FUSED_##kind(s1r, COS_72, zr)); \
+    const Type ai = FUSED_##kind(s2i, COS_144, FUSED_##kind(s1i, COS_72, zi)); \
+    const Type br = FUSED_##kind(s2r, COS_72, FUSED_##kind(s1r, COS_144, zr)); \
+    const Type bi = FUSED_##kind(s2i, COS_72, FUSED_##kind(s1i, COS_144, zi)); \
+    const Type cr = FUSED_##kind(d1r, SIN_72, d2r * SIN_144), ci = FUSED_##kind(d1i, SIN_72, d2i * SIN_144); \
+    const Type dr = FUSED_##kind(d2r, -SIN_72, d1r * SIN_144), di = FUSED_##kind(d2i, -SIN_72, d1i * SIN_144); \
     PUT_##kind(yr, zr + s1r + s2r); \
     PUT_##kind(yi, zi + s1i + s2i); \
     K(turn_##kind)(ar + ci, ai - cr, w, yr + to, yi + to); \
@@ -91,6 +93,7 @@ TARGET INLINE void K(radix5_##kind)(const float *xr, const float *xi, int from, 
 
 #define GET_lanes(at) LOAD(at)
 #define PUT_lanes(at, x) STORE(at, x)
+#define FUSED_lanes(x, factor, y) fused_add(x, EACH(factor), y)
 DEFINE_STAGE(point, float)
 DEFINE_STAGE(lanes, Lanes)
 
@@ -155,16 +158,15 @@ TARGET INLINE void K(radix8_across)(Lanes *re, Lanes *im)
     const Lanes u2r = t4r + t6r, u2i = t4i + t6i, u3r = t4r - t6r, u3i = t4i - t6i;
     const Lanes v0r = t1r + t3i, v0i = t1i - t3r, v1r = t1r - t3i, v1i = t1i + t3r;     /* t1 -+ i t3 */
     const Lanes v2r = t5r + t7i, v2i = t5i - t7r, v3r = t5r - t7i, v3i = t5i + t7r;     /* t5 -+ i t7 */
-    const Lanes wr = (v2r + v2i) * SIN_45, wi = (v2i - v2r) * SIN_45;                   /* times exp(-i pi / 4) */
-    const Lanes xr = (v3i - v3r) * SIN_45, xi = (v3r + v3i) * -SIN_45;                  /* times exp(-3 i pi / 4) */
+    const Lanes wr = v2r + v2i, wi = v2i - v2r, xr = v3i - v3r, xi = v3r + v3i, turn = EACH(SIN_45);
     re[0] = u0r + u2r, im[0] = u0i + u2i;
     re[4] = u0r - u2r, im[4] = u0i - u2i;
     re[2] = u1r + u3i, im[2] = u1i - u3r;
     re[6] = u1r - u3i, im[6] = u1i + u3r;
-    re[1] = v0r + wr, im[1] = v0i + wi;
-    re[5] = v0r - wr, im[5] = v0i - wi;
-    re[3] = v1r + xr, im[3] = v1i + xi;
-    re[7] = v1r - xr, im[7] = v1i - xi;
+    re[1] = fused_add(wr, turn, v0r), im[1] = fused_add(wi, turn, v0i);                 /* v2 times exp(-i pi / 4) */
+    re[5] = fused_from(wr, turn, v0r), im[5] = fused_from(wi, turn, v0i);
+    re[3] = fused_add(xr, turn, v1r), im[3] = fused_from(xi, turn, v1i);                /* v3 times exp(-3 i pi / 4) */
+    re[7] = fused_from(xr, turn, v1r), im[7] = fused_add(xi, turn, v1i);
 }
 
 /* Transform the rows across, once they are. */
@@ -178,8 +180,8 @@ TARGET INLINE void K(transform_across)(const FourierPlan *plan, const float *xr,
             for (int j = 0; j < 8 / LANES; j++) {
                 const int at = 8 * (row + i) + LANES * j;
                 const Lanes r = LOAD(xr + at), s = LOAD(xi + at), c = LOAD(wr + at), d = LOAD(wi + at);
-                turned_re[i][j] = r * c - s * d;
-                turned_im[i][j] = r * d + s * c;
+                turned_re[i][j] = fused_sub(r, c, s * d);
+                turned_im[i][j] = fused_add(r, d, s * c);
             }
         transpose(turned_re, re);
         transpose(turned_im, im);
@@ -211,7 +213,7 @@ TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, fl
    to a vector beyond bin half are 0 then.  So it is with their power, where it is wanted; the most of it is returned. */
 TARGET INLINE Lanes K(put_power)(float *power, int at, Lanes r, Lanes i, Lanes most)
 {
-    const Lanes p = r * r + i * i;
+    const Lanes p = fused_add(r, r, i * i);
     if (power != NULL)
         STORE(power + at, p);
     return most_of(p, most);
@@ -219,7 +221,7 @@ TARGET INLINE Lanes K(put_power)(float *power, int at, Lanes r, Lanes i, Lanes m
 
 TARGET INLINE Lanes K(put_one_power)(float *power, int at, float r, float i, Lanes most)
 {
-    const float p = r * r + i * i;
+    const float p = fused_one(r, r, i * i);
     if (power != NULL)
         power[at] = p;
     return most_of(EACH(p), most);
@@ -239,7 +241,7 @@ TARGET INLINE Lanes K(part)(const FourierPlan *plan, const float *zr, const floa
         const Lanes below_r = LOAD(zr + far), below_i = LOAD(zi + far);
         const Lanes br = mirrored(begun_with(below_r, above_r)), bi = mirrored(begun_with(below_i, above_i));
         const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
-        const Lanes tr = dr * ck + di * sk, ti = di * ck - dr * sk;
+        const Lanes tr = fused_add(dr, ck, di * sk), ti = fused_sub(di, ck, dr * sk);
         const Lanes up_r = mirrored(er - tr), up_i = mirrored(ti - ei);
         above_r = below_r;
         above_i = below_i;
@@ -257,7 +259,7 @@ TARGET INLINE Lanes K(part)(const FourierPlan *plan, const float *zr, const floa
         const int far = k ? half - k : 0;
         const float er = zr[k] + zr[far], ei = zi[k] - zi[far];
         const float dr = zi[k] + zi[far], di = zr[far] - zr[k];
-        const float tr = dr * c[k] + di * s[k], ti = di * c[k] - dr * s[k];
+        const float tr = fused_one(dr, c[k], di * s[k]), ti = fused_one(di, c[k], -(dr * s[k]));
         if (2 * k < half) {
             re[k] = er + tr;
             im[k] = ei + ti;
@@ -293,7 +295,7 @@ TARGET INLINE void K(join)(const FourierPlan *plan, const float *re, const float
         const Lanes below_r = LOAD(re + far) * weight, below_i = LOAD(im + far) * weight;
         const Lanes br = mirrored(begun_with(below_r, above_r)), bi = mirrored(begun_with(below_i, above_i));
         const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
-        const Lanes dr = tr * ck - ti * sk, di = tr * sk + ti * ck;
+        const Lanes dr = fused_sub(tr, ck, ti * sk), di = fused_add(tr, sk, ti * ck);
         const Lanes up_r = mirrored(er + di), up_i = mirrored(dr - ei);
         above_r = below_r;
         above_i = below_i;
@@ -310,7 +312,7 @@ TARGET INLINE void K(join)(const FourierPlan *plan, const float *re, const float
         const float ar = re[k] * gain[k], ai = im[k] * gain[k];
         const float br = re[half - k] * gain[half - k], bi = im[half - k] * gain[half - k];
         const float er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
-        const float dr = tr * c[k] - ti * s[k], di = tr * s[k] + ti * c[k];
+        const float dr = fused_one(tr, c[k], -(ti * s[k])), di = fused_one(tr, s[k], ti * c[k]);
         const float up_r = 2 * k == half ? er - di : er + di, up_i = 2 * k == half ? ei + dr : dr - ei;
         if (half - k == last) {     /* whole, for those that read it whole */
             STORE(zr + last, begun_with(held_r, EACH(up_r)));

@@ -19,8 +19,8 @@ TARGET INLINE void K(across_side)(const FourierPlan *plan, const float *xr, cons
             for (int i = 0; i < 8; i++) {
                 const int at = 8 * row + i;
                 const Lanes r = LOAD(xr + SIDE * at + lane), s = LOAD(xi + SIDE * at + lane);
-                re[i] = r * c[at] - s * d[at];
-                im[i] = r * d[at] + s * c[at];
+                re[i] = fused_sub(r, EACH(c[at]), s * d[at]);
+                im[i] = fused_add(r, EACH(d[at]), s * c[at]);
             }
             K(radix8_across)(re, im);
             for (int i = 0; i < 8; i++) {
@@ -125,13 +125,13 @@ TARGET INLINE void K(backward_128_side)(const FourierPlan *plan, float *xr, floa
                     STORE(xi + SIDE * (8 * r + q) + lane, im[SIXTEENTH(r)]);
                 } else if (r >= FIRST_ROW) {
                     const int k = 8 * (r - FIRST_ROW) + q, at = SIDE * (r < 15 ? k : q) + lane;
-                    Lanes even = im[SIXTEENTH(r)] * window[k], odd = re[SIXTEENTH(r)] * window[8 * (HOP_ROWS + 1) + k];
-                    if (r == FIRST_ROW) {
-                        even = LOAD(state->even_tail + at) + even;
-                        odd = LOAD(state->odd_tail + at) + odd;
-                    }
-                    STORE((r < 15 ? state->even_ready : state->even_tail) + at, even);
-                    STORE((r < 15 ? state->odd_ready : state->odd_tail) + at, odd);
+                    const Lanes even = im[SIXTEENTH(r)], even_weight = EACH(window[k]);
+                    const Lanes odd = re[SIXTEENTH(r)], odd_weight = EACH(window[8 * (HOP_ROWS + 1) + k]);
+                    const int overlaps = r == FIRST_ROW;
+                    STORE((r < 15 ? state->even_ready : state->even_tail) + at,
+                          overlaps ? fused_add(even, even_weight, LOAD(state->even_tail + at)) : even * even_weight);
+                    STORE((r < 15 ? state->odd_ready : state->odd_tail) + at,
+                          overlaps ? fused_add(odd, odd_weight, LOAD(state->odd_tail + at)) : odd * odd_weight);
                 }
         }
 }
@@ -154,9 +154,10 @@ TARGET INLINE void K(part_side)(const FourierPlan *plan, const float *zr, const 
             const float c = plan->parting[k], s = plan->parting[half + k];
             const Lanes ar = LOAD(zr + low_at), ai = LOAD(zi + low_at), br = LOAD(zr + far), bi = LOAD(zi + far);
             const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
-            const Lanes tr = dr * c + di * s, ti = di * c - dr * s;
+            const Lanes tr = fused_add(dr, EACH(c), di * s), ti = fused_sub(di, EACH(c), dr * s);
             const Lanes low_r = er + tr, low_i = ei + ti, high_r = er - tr, high_i = ti - ei;
-            const Lanes low_power = low_r * low_r + low_i * low_i, high_power = high_r * high_r + high_i * high_i;
+            const Lanes low_power = fused_add(low_r, low_r, low_i * low_i);
+            const Lanes high_power = fused_add(high_r, high_r, high_i * high_i);
             STORE(re + low_at, low_r);
             STORE(im + low_at, low_i);
             STORE(power + low, low_power);
@@ -182,7 +183,7 @@ TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const 
             const Lanes ar = LOAD(re + low) * near, ai = LOAD(im + low) * near;
             const Lanes br = LOAD(re + high) * weight, bi = LOAD(im + high) * weight;
             const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
-            const Lanes dr = tr * c - ti * s, di = tr * s + ti * c;
+            const Lanes dr = fused_sub(tr, EACH(c), ti * s), di = fused_add(tr, EACH(s), ti * c);
             if (k) {
                 STORE(zr + high, er + di);
                 STORE(zi + high, dr - ei);
@@ -215,8 +216,8 @@ TARGET INLINE void K(follow_side)(const GateLevels *levels, const GateState *at,
 {
     const Lanes p = LOAD(power + i), noise = LOAD(at->noise + i), before = LOAD(at->smoothed + i);
     const Lanes least = LOAD(at->minimum + i), quiet = least_of(p, EACH(levels->warm_power));
-    const Lanes mean = most_of(noise + (quiet - noise) * doings->share, EACH(TINY_POWER));
-    const Lanes smooth = before + (p * MINIMUM_BIAS - before) * doings->share;
+    const Lanes mean = most_of(fused_add(quiet - noise, doings->share, noise), EACH(TINY_POWER));
+    const Lanes smooth = fused_add(fused_sub(p, EACH(MINIMUM_BIAS), before), doings->share, before);
     K(track_noise)(levels->most_power, *at, power, NULL, i, i + LANES);
     K(settle)(doings, at->noise + i, noise, mean);
     K(settle)(doings, at->smoothed + i, before, smooth);
@@ -305,11 +306,12 @@ TARGET INLINE void K(steer_side)(const float *power, GateState *state, Ints soun
         K(dense_side)(octets, N_FOURS, NETWORK_WEIGHTS, 2 * GATE_HIDDEN, h, GATE_HIDDEN + h, 4, sums);
         for (int i = 0; i < 4; i++) {
             const float *worth = NETWORK_WORTH + h + i, *bias = NETWORK_BIAS + h + i;
-            const Lanes a = __builtin_convertvector(sums[i], Lanes) * worth[0] + EACH(bias[0]);
-            const Lanes b = __builtin_convertvector(sums[4 + i], Lanes) * worth[GATE_HIDDEN] + EACH(bias[GATE_HIDDEN]);
+            const Lanes a = fused_add(__builtin_convertvector(sums[i], Lanes), EACH(worth[0]), EACH(bias[0]));
+            const Lanes b = fused_add(__builtin_convertvector(sums[4 + i], Lanes), EACH(worth[GATE_HIDDEN]),
+                                      EACH(bias[GATE_HIDDEN]));
             const Lanes z = least_of(most_of(a, EACH(0.0f)), EACH(1.0f));
             const Lanes c = least_of(most_of(b, EACH(-1.0f)), EACH(1.0f));
-            const Lanes last = LOAD(hidden + SIDE * (h + i)), now = c + z * (last - c);
+            const Lanes last = LOAD(hidden + SIDE * (h + i)), now = fused_add(z, last - c, c);
             STORE(hidden + SIDE * (h + i), K(chosen)(sounds, now, last));
             told[i] = K(told_kept)(now);
         }
@@ -319,8 +321,8 @@ TARGET INLINE void K(steer_side)(const float *power, GateState *state, Ints soun
         K(dense_side)(kept, GATE_HIDDEN / 4, NETWORK_OUT_WEIGHTS, N_OUT, o, o + 6, 6, sums);
         for (int i = 0; i < 12; i++) {
             const int at = o + i;
-            const Lanes a = __builtin_convertvector(sums[i], Lanes) * NETWORK_OUT_WORTH[at];
-            const Lanes y = a + EACH(NETWORK_OUT_BIAS[at]) + over[at % N_BANDS] * NETWORK_SKIP[at];
+            const Lanes a = fused_add(over[at % N_BANDS], EACH(NETWORK_SKIP[at]), EACH(NETWORK_OUT_BIAS[at]));
+            const Lanes y = fused_add(__builtin_convertvector(sums[i], Lanes), EACH(NETWORK_OUT_WORTH[at]), a);
             weights[at / N_BANDS][at % N_BANDS] = K(exp2_lanes)(least_of(most_of(y, EACH(-8.0f)), EACH(NETWORK_MOST[at])));
         }
     }
@@ -360,7 +362,7 @@ TARGET INLINE void K(overlap_add_side)(const float *y, const float *window, floa
 {
     for (int k = 0; k < overlap; k++)
         for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES)
-            STORE(ready + i, LOAD(tail + i) + LOAD(y + i) * window[k]);
+            STORE(ready + i, fused_add(LOAD(y + i), EACH(window[k]), LOAD(tail + i)));
     for (int k = overlap; k < hop; k++)
         for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES)
             STORE(ready + i, LOAD(y + i) * window[k]);

@@ -12,6 +12,9 @@
 #undef STORE_INTS
 #undef EACH
 #undef EACH_INT
+#undef fused_add
+#undef fused_sub
+#undef fused_from
 #undef least_of
 #undef most_of
 #undef lesser_of
@@ -23,6 +26,7 @@
 #undef transpose
 #undef transpose_back
 #undef DEFINE_STAGE
+#undef FUSED_lanes
 #undef GET_lanes
 #undef PUT_lanes
 #undef RUN_STAGE

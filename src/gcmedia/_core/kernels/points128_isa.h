@@ -26,8 +26,8 @@ TARGET INLINE void K(four_points)(Lanes *re, Lanes *im, int step, int turned)
 TARGET INLINE void K(turn)(Lanes *re, Lanes *im, Lanes c, Lanes s)
 {
     const Lanes r = *re, i = *im;
-    *re = r * c - i * s;
-    *im = r * s + i * c;
+    *re = fused_sub(r, c, i * s);
+    *im = fused_add(r, s, i * c);
 }
 
 /* By an eighth of a circle, and by three. */
@@ -140,13 +140,13 @@ TARGET INLINE void K(backward_128)(const FourierPlan *plan, const float *xr, con
                 STORE(yi + at, im[SIXTEENTH(r)]);
             } else if (r >= FIRST_ROW) {
                 const int k = at - 8 * FIRST_ROW, to = r < 15 ? k : k - 8 * HOP_ROWS;
-                Lanes even = im[SIXTEENTH(r)] * LOAD(window + k), odd = re[SIXTEENTH(r)] * LOAD(window + 8 * (HOP_ROWS + 1) + k);
-                if (r == FIRST_ROW) {
-                    even = LOAD(state->even_tail + k) + even;
-                    odd = LOAD(state->odd_tail + k) + odd;
-                }
-                STORE((r < 15 ? state->even_ready : state->even_tail) + to, even);
-                STORE((r < 15 ? state->odd_ready : state->odd_tail) + to, odd);
+                const Lanes even = im[SIXTEENTH(r)], even_weight = LOAD(window + k);
+                const Lanes odd = re[SIXTEENTH(r)], odd_weight = LOAD(window + 8 * (HOP_ROWS + 1) + k);
+                const int overlaps = r == FIRST_ROW;
+                STORE((r < 15 ? state->even_ready : state->even_tail) + to,
+                      overlaps ? fused_add(even, even_weight, LOAD(state->even_tail + k)) : even * even_weight);
+                STORE((r < 15 ? state->odd_ready : state->odd_tail) + to,
+                      overlaps ? fused_add(odd, odd_weight, LOAD(state->odd_tail + k)) : odd * odd_weight);
             }
         }
     }

@@ -38,6 +38,26 @@ enum { MAX_FOURIER = 4096, MAX_POINTS = MAX_FOURIER / 2 + 16 };
 
 #define GET_point(at) (*(at))
 #define PUT_point(at, x) (*(at) = (x))
+#define FUSED_point(x, factor, y) fused_one(x, factor, y)
+
+/* a * b + c, rounded once: an instruction where there is one, and the library's function where not. */
+INLINE float fused_one(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+#ifdef GCMEDIA_X86
+/* The same without such an instruction, of numbers that are floats in doubles, so that a * b is exact.  The sum is
+   rounded to odd, which keeps what a second rounding, to float, must know (S. Boldo and G. Melquiond, Emulation of FMA
+   and correctly rounded sums: proved algorithms using rounding to odd, IEEE Trans. Computers 57(4), 2008). */
+INLINE __m128d fused_halves(__m128d a, __m128d b, __m128d c)
+{
+    const __m128d product = _mm_mul_pd(a, b), sum = _mm_add_pd(product, c), part = _mm_sub_pd(sum, product);
+    const __m128d rest = _mm_add_pd(_mm_sub_pd(product, _mm_sub_pd(sum, part)), _mm_sub_pd(c, part));
+    const __m128i inexact = _mm_castpd_si128(_mm_cmpneq_pd(rest, _mm_setzero_pd()));
+    const __m128i signs = _mm_srai_epi32(_mm_castpd_si128(_mm_xor_pd(sum, rest)), 31);
+    const __m128i too_far = _mm_and_si128(inexact, _mm_shuffle_epi32(signs, 0xF5));        /* -1 where it was rounded up */
+    const __m128i towards_0 = _mm_add_epi64(_mm_castpd_si128(sum), too_far);
+    return _mm_castsi128_pd(_mm_or_si128(towards_0, _mm_srli_epi64(inexact, 63)));
+}
+#endif
 
 INLINE float sum4(const float *x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 INLINE float sum8(const float *x) { return sum4(x) + sum4(x + 4); }

@@ -14,8 +14,8 @@ TARGET INLINE void K(warm_up)(const GateLevels *levels, GateFrame *frame, int n_
     for (int k = 0; k < n_bins; k += LANES) {
         const Lanes p = LOAD(power + k), quiet = least_of(p, EACH(warm_power));
         const Lanes noise = LOAD(at.noise + k), smoothed = LOAD(at.smoothed + k);
-        const Lanes now = most_of(noise + (quiet - noise) * share, EACH(TINY_POWER));
-        const Lanes smooth = smoothed + (p * MINIMUM_BIAS - smoothed) * share;
+        const Lanes now = most_of(fused_add(quiet - noise, EACH(share), noise), EACH(TINY_POWER));
+        const Lanes smooth = fused_add(fused_sub(p, EACH(MINIMUM_BIAS), smoothed), EACH(share), smoothed);
         STORE(at.noise + k, now);
         STORE(excess + k, most_of(p - now, EACH(0.0f)));
         STORE(at.smoothed + k, smooth);
@@ -37,9 +37,9 @@ TARGET INLINE void K(overlap_add)(const float *y, const float *window, float *ta
 {
     int k = 0;
     for (; k + LANES <= overlap; k += LANES)
-        STORE(ready + k, LOAD(tail + k) + LOAD(y + k) * LOAD(window + k));
+        STORE(ready + k, fused_add(LOAD(y + k), LOAD(window + k), LOAD(tail + k)));
     for (; k < overlap; k++)
-        ready[k] = tail[k] + y[k] * window[k];
+        ready[k] = fused_one(y[k], window[k], tail[k]);
     for (; k + LANES <= hop; k += LANES)
         STORE(ready + k, LOAD(y + k) * LOAD(window + k));
     for (; k < hop; k++)
