@@ -136,61 +136,83 @@ TARGET INLINE void K(backward_128_side)(const FourierPlan *plan, float *xr, floa
         }
 }
 
-/* Where bin k lies, and the point that it is made of. */
-TARGET INLINE int K(place_of)(int half, int k) { return half == 128 ? PLACES[k] : k; }
-
-/* Bins from points, as `part` has them, and their power; each lane of `loudest` is the most of its stream.  Bins may take
-   the place of points. */
-TARGET INLINE void K(part_side)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im,
-                                float *power, Lanes *loudest)
+/* Two bins from two points, `low` and `far`, as `part` has them: bin k, which takes the place of its point, and bin
+   half - k at `high`; and their power.  Returns the most of it, or of `most`. */
+TARGET INLINE Lanes K(part_two)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im, float *power,
+                                Lanes most, int k, int low, int far, int high)
 {
     const int half = plan->half;
-    for (int lane = 0; lane < SIDE; lane += LANES) {
-        Lanes most = EACH(0.0f);
-        for (int k = 0; k <= half / 2; k++) {
-            const int low = SIDE * k + lane, high = SIDE * (half - k) + lane;
-            const int low_at = SIDE * K(place_of)(half, k) + lane, high_at = SIDE * K(place_of)(half, half - k) + lane;
-            const int far = k ? high_at : lane;
-            const float c = plan->parting[k], s = plan->parting[half + k];
-            const Lanes ar = LOAD(zr + low_at), ai = LOAD(zi + low_at), br = LOAD(zr + far), bi = LOAD(zi + far);
-            const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
-            const Lanes tr = fused_add(dr, EACH(c), di * s), ti = fused_sub(di, EACH(c), dr * s);
-            const Lanes low_r = er + tr, low_i = ei + ti, high_r = er - tr, high_i = ti - ei;
-            const Lanes low_power = fused_add(low_r, low_r, low_i * low_i);
-            const Lanes high_power = fused_add(high_r, high_r, high_i * high_i);
-            STORE(re + low_at, low_r);
-            STORE(im + low_at, low_i);
-            STORE(power + low, low_power);
-            STORE(re + high_at, high_r);
-            STORE(im + high_at, high_i);
-            STORE(power + high, high_power);
-            most = most_of(high_power, 2 * k < half ? most_of(low_power, most) : most);
-        }
-        loudest[lane / LANES] = most;
-    }
+    const Lanes c = EACH(plan->parting[k]), s = EACH(plan->parting[half + k]);
+    const Lanes ar = LOAD(zr + SIDE * low), ai = LOAD(zi + SIDE * low), br = LOAD(zr + SIDE * far), bi = LOAD(zi + SIDE * far);
+    const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
+    const Lanes tr = fused_add(dr, c, di * s), ti = fused_sub(di, c, dr * s);
+    const Lanes low_r = er + tr, low_i = ei + ti, high_r = er - tr, high_i = ti - ei;
+    const Lanes low_power = fused_add(low_r, low_r, low_i * low_i), high_power = fused_add(high_r, high_r, high_i * high_i);
+    STORE(re + SIDE * low, low_r);
+    STORE(im + SIDE * low, low_i);
+    STORE(power + SIDE * k, low_power);
+    STORE(re + SIDE * high, high_r);
+    STORE(im + SIDE * high, high_i);
+    STORE(power + SIDE * (half - k), high_power);
+    return most_of(high_power, 2 * k < half ? most_of(low_power, most) : most);
 }
 
-/* Points from bins; they may take the place of gains. */
-TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const float *im, const float *gain,
-                                float *zr, float *zi)
+/* All bins, in the places of points.  Those of 128 points lie by columns, see PLACES. */
+TARGET INLINE Lanes K(part_side)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im, float *power)
 {
     const int half = plan->half;
-    for (int k = 0; k <= half / 2; k++)
-        for (int lane = 0; lane < SIDE; lane += LANES) {
-            const int low = SIDE * K(place_of)(half, k) + lane, high = SIDE * K(place_of)(half, half - k) + lane;
-            const float c = plan->parting[k], s = plan->parting[half + k];
-            const Lanes near = LOAD(gain + SIDE * k + lane), weight = LOAD(gain + SIDE * (half - k) + lane);
-            const Lanes ar = LOAD(re + low) * near, ai = LOAD(im + low) * near;
-            const Lanes br = LOAD(re + high) * weight, bi = LOAD(im + high) * weight;
-            const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
-            const Lanes dr = fused_sub(tr, EACH(c), ti * s), di = fused_add(tr, EACH(s), ti * c);
-            if (k) {
-                STORE(zr + high, er + di);
-                STORE(zi + high, dr - ei);
-            }
-            STORE(zr + low, er - di);
-            STORE(zi + low, ei + dr);
+    Lanes most = K(part_two)(plan, zr, zi, re, im, power, EACH(0.0f), 0, 0, 0, half);
+    if (half != 128) {
+        for (int k = 1; k <= half / 2; k++)
+            most = K(part_two)(plan, zr, zi, re, im, power, most, k, k, half - k, half - k);
+        return most;
+    }
+    for (int i = 1; i <= 4; i++)
+        most = K(part_two)(plan, zr, zi, re, im, power, most, 16 * i, i, 8 - i, 8 - i);
+    for (int j = 1; j < 16; j++)
+        _Pragma("GCC unroll 4")
+        for (int i = 0; i < 4; i++) {
+            const int far = 8 * (16 - j) + 7 - i;
+            most = K(part_two)(plan, zr, zi, re, im, power, most, 16 * i + j, 8 * j + i, far, far);
         }
+    return most;
+}
+
+/* Two points from two bins, which they take the place of, or that of the gains where points have one of their own. */
+TARGET INLINE void K(join_two)(const FourierPlan *plan, const float *re, const float *im, const float *gain, float *zr, float *zi,
+                               int k, int low, int high)
+{
+    const int half = plan->half;
+    const Lanes c = EACH(plan->parting[k]), s = EACH(plan->parting[half + k]);
+    const Lanes near = LOAD(gain + SIDE * k), weight = LOAD(gain + SIDE * (half - k));
+    const Lanes ar = LOAD(re + SIDE * low) * near, ai = LOAD(im + SIDE * low) * near;
+    const Lanes br = LOAD(re + SIDE * high) * weight, bi = LOAD(im + SIDE * high) * weight;
+    const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
+    const Lanes dr = fused_sub(tr, c, ti * s), di = fused_add(tr, s, ti * c);
+    if (k) {
+        STORE(zr + SIDE * high, er + di);
+        STORE(zi + SIDE * high, dr - ei);
+    }
+    STORE(zr + SIDE * low, er - di);
+    STORE(zi + SIDE * low, ei + dr);
+}
+
+TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const float *im, const float *gain, float *zr,
+                                float *zi)
+{
+    const int half = plan->half;
+    K(join_two)(plan, re, im, gain, zr, zi, 0, 0, half);
+    if (half != 128) {
+        for (int k = 1; k <= half / 2; k++)
+            K(join_two)(plan, re, im, gain, zr, zi, k, k, half - k);
+        return;
+    }
+    for (int i = 1; i <= 4; i++)
+        K(join_two)(plan, re, im, gain, zr, zi, 16 * i, i, 8 - i);
+    for (int j = 1; j < 16; j++)
+        _Pragma("GCC unroll 4")
+        for (int i = 0; i < 4; i++)
+            K(join_two)(plan, re, im, gain, zr, zi, 16 * i + j, 8 * j + i, 8 * (16 - j) + 7 - i);
 }
 
 /* Where a lane is chosen, a, else b. */
@@ -257,6 +279,18 @@ TARGET INLINE Ints K(octets_of)(const Ints *told)
     return (Ints)(sum - 0x4B400000u * 0x01010101u);
 }
 
+/* multiply_add by four weights that are the same in all lanes. */
+TARGET INLINE Ints K(multiply_add_four)(Ints sums, Ints octets, const int8_t *weights)
+{
+#if defined(HAS_VNNI)
+    /* The processor can spread them on their way in; compilers do it apart. */
+    __asm__("vpdpbusd %2%{1to8%}, %1, %0" : "+v"(sums) : "v"(octets), "m"(*(const int32_t *)weights));
+    return sums;
+#else
+    return K(multiply_add)(sums, octets, K(four_of)(weights));
+#endif
+}
+
 /* Twice n of the n_out sums of a layer: from two of them on, so that enough are under way at once. */
 TARGET INLINE void K(dense_side)(const Ints *octets, int n_fours, const int8_t *w, int n_out, int first, int second, int n,
                                  Ints *sums)
@@ -268,8 +302,8 @@ TARGET INLINE void K(dense_side)(const Ints *octets, int n_fours, const int8_t *
         const Ints x = octets[f];
         _Pragma("GCC unroll 6")
         for (int o = 0; o < n; o++) {
-            sums[o] = K(multiply_add)(sums[o], x, K(four_of)(at + 4 * (first + o)));
-            sums[n + o] = K(multiply_add)(sums[n + o], x, K(four_of)(at + 4 * (second + o)));
+            sums[o] = K(multiply_add_four)(sums[o], x, at + 4 * (first + o));
+            sums[n + o] = K(multiply_add_four)(sums[n + o], x, at + 4 * (second + o));
         }
     }
 }
@@ -403,7 +437,8 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
         K(move_down)(state.even, SIDE * hop, SIDE * half);
         K(move_down)(state.odd, SIDE * hop, SIDE * half);
     }
-    K(part_side)(plan, re, im, re, im, power, loudest);
+    for (int lane = 0; lane < SIDE; lane += LANES)
+        loudest[lane / LANES] = K(part_side)(plan, re + lane, im + lane, re + lane, im + lane, power + lane);
     for (int i = SIDE * (half + 1); i < SIDE * n_bins; i += LANES)
         STORE(power + i, EACH(0.0f));
     for (int lane = 0; lane < SIDE; lane += LANES) {
@@ -438,20 +473,22 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
     }
     if (loud)
         for (int k = 0; k <= half; k++) {
-            const int at = SIDE * K(place_of)(half, k);
+            const int at = SIDE * (half == 128 ? PLACES[k] : k);
             K(let_pass)(levels.most_power, re + at, im + at, state.clean + SIDE * k, power + SIDE * k, SIDE);
         }
     for (int lane = 0; lane < SIDE; lane += LANES)          /* DC is no speech */
         STORE(power + lane, K(chosen)(doings[lane / LANES].sounds, EACH(levels.least_gain), EACH(1.0f)));
     /* Imaginary before real turns the transform round. */
     if (half == 128) {
-        K(join_side)(plan, re, im, power, re, im);
+        for (int lane = 0; lane < SIDE; lane += LANES)
+            K(join_side)(plan, re + lane, im + lane, power + lane, re + lane, im + lane);
         K(backward_128_side)(plan, im, re, is_usual(framing) ? &state : NULL, framing->synthesis);
         if (is_usual(framing))
             return;
         even = re, odd = im;
     } else {
-        K(join_side)(plan, re, im, power, other, power);
+        for (int lane = 0; lane < SIDE; lane += LANES)
+            K(join_side)(plan, re + lane, im + lane, power + lane, other + lane, power + lane);
         even = other, odd = power;
         if (K(transform_side)(plan, power, other, re, im))
             even = im, odd = re;
