@@ -117,10 +117,12 @@ TARGET INLINE Ints K(told_kept)(Lanes x) { return (Ints)fused_add(x, EACH(63.0f)
 /* As octets. */
 TARGET INLINE void K(store_octets)(uint8_t *at, Ints told)
 {
-#if LANES == 8
-    const __m256i whole = (__m256i)(told & EACH_INT(127));
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
-    _mm_storel_epi64((__m128i *)at, _mm_packus_epi16(words, words));
+#if defined(HAS_VNNI)
+    _mm_storel_epi64((__m128i *)at, _mm256_cvtepi32_epi8((__m256i)told));
+#elif LANES == 8
+    const __m256i first = _mm256_setr_epi32(0x0C080400, 0, 0, 0, 0x0C080400, 0, 0, 0);
+    const __m256i fours = _mm256_shuffle_epi8((__m256i)told, first);
+    _mm_storel_epi64((__m128i *)at, _mm_unpacklo_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1)));
 #elif defined(GCMEDIA_X86)
     const __m128i words = _mm_packs_epi32((__m128i)(told & EACH_INT(127)), _mm_setzero_si128());
     const int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
