@@ -56,6 +56,18 @@ TARGET INLINE Ints K(to_int16_lanes)(Lanes x)
 }
 
 
+/* Nearest int16 of both, saturated: a pair in each lane. */
+TARGET INLINE Ints K(to_int16_pairs)(Lanes even, Lanes odd)
+{
+#if LANES == 8
+    const __m256i apart = _mm256_packs_epi32(_mm256_cvtps_epi32((__m256)even), _mm256_cvtps_epi32((__m256)odd));
+    const __m128i order = _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    return (Ints)_mm256_shuffle_epi8(apart, _mm256_broadcastsi128_si256(order));
+#else
+    return (K(to_int16_lanes)(even) & EACH_INT(0xFFFF)) | (K(to_int16_lanes)(odd) << 16);
+#endif
+}
+
 /* Where a sample of the hop is kept: half its place in the frame, and the ring goes round. */
 INLINE int K(kept_at)(const GateFraming *framing, const GateState *state, int at)
 {
@@ -86,12 +98,11 @@ TARGET INLINE void K(pass)(const GateFraming *framing, GateState *state, const v
     for (; i + 2 * LANES <= n && !is_float; i += 2 * LANES, at += 2 * LANES) {
         Ints pairs, out;
         const int to = K(kept_at)(framing, state, at);
-        const Ints even = K(to_int16_lanes)(LOAD(state->even_ready + at / 2));
-        const Ints odd = K(to_int16_lanes)(LOAD(state->odd_ready + at / 2));
+        const Lanes even = LOAD(state->even_ready + at / 2), odd = LOAD(state->odd_ready + at / 2);
         memcpy(&pairs, (const int16_t *)src + i, sizeof pairs);
         STORE(state->even + to, __builtin_convertvector((pairs << 16) >> 16, Lanes));
         STORE(state->odd + to, __builtin_convertvector(pairs >> 16, Lanes));
-        out = (even & EACH_INT(0xFFFF)) | (odd << 16);
+        out = K(to_int16_pairs)(even, odd);
         memcpy((int16_t *)dst + i, &out, sizeof out);
     }
     for (; i < n; i++, at++)
