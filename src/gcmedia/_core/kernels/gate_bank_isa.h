@@ -514,52 +514,41 @@ TARGET INLINE Lanes K(held_lanes)(Lanes x)
 }
 
 #if LANES == 8
-/* 8 rows of 8 words in each half of a register become 8 columns; that undoes itself. */
-TARGET INLINE void K(transpose_words)(__m256i *x)
+/* 4 rows of 4 pairs in each half of a register become 4 columns; that undoes itself. */
+TARGET INLINE void K(transpose_pairs)(__m256i *x)
 {
-    __m256i y[8];
-    for (int i = 0; i < 4; i++) {
-        y[2 * i] = _mm256_unpacklo_epi16(x[i], x[i + 4]);
-        y[2 * i + 1] = _mm256_unpackhi_epi16(x[i], x[i + 4]);
-    }
-    for (int i = 0; i < 4; i++) {
-        x[2 * i] = _mm256_unpacklo_epi16(y[i], y[i + 4]);
-        x[2 * i + 1] = _mm256_unpackhi_epi16(y[i], y[i + 4]);
-    }
-    for (int i = 0; i < 4; i++) {
-        y[2 * i] = _mm256_unpacklo_epi16(x[i], x[i + 4]);
-        y[2 * i + 1] = _mm256_unpackhi_epi16(x[i], x[i + 4]);
-    }
-    for (int i = 0; i < 8; i++)
-        x[i] = y[i];
+    const __m256i a = _mm256_unpacklo_epi32(x[0], x[1]), b = _mm256_unpackhi_epi32(x[0], x[1]);
+    const __m256i c = _mm256_unpacklo_epi32(x[2], x[3]), d = _mm256_unpackhi_epi32(x[2], x[3]);
+    x[0] = _mm256_unpacklo_epi64(a, c);
+    x[1] = _mm256_unpackhi_epi64(a, c);
+    x[2] = _mm256_unpacklo_epi64(b, d);
+    x[3] = _mm256_unpackhi_epi64(b, d);
 }
 
-/* 16 samples of all streams, the first of them even: from int16 to where even and odd ones lie, and from such to int16. */
+/* 8 samples of all streams, the first of them even: from int16 to where even and odd ones lie, and from such to int16. */
 TARGET INLINE void K(pass_words)(float *even, float *odd, const float *even_ready, const float *odd_ready,
-                                 const int16_t *const *src, int16_t *const *dst)
+                                 const void *const *src, void *const *dst, ptrdiff_t from)
 {
-    float *const in[2] = {even, odd};
-    const float *const ready[2] = {even_ready, odd_ready};
-    __m256i x[8], y[8];
-    for (int l = 0; l < 8; l++)
-        x[l] = src[l] ? _mm256_loadu_si256((const __m256i *)src[l]) : _mm256_setzero_si256();
-    K(transpose_words)(x);
-    for (int i = 0; i < 8; i++)
-        for (int far = 0; far < 2; far++) {
-            const __m128i words = far ? _mm256_extracti128_si256(x[i], 1) : _mm256_castsi256_si128(x[i]);
-            const __m256 samples = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(words));
-            STORE(in[i % 2] + SIDE * (i / 2 + 4 * far), (Lanes)samples);
-        }
-    for (int i = 0; i < 8; i++) {
-        __m256i whole[2];
-        for (int far = 0; far < 2; far++)
-            whole[far] = _mm256_cvtps_epi32((__m256)LOAD(ready[i % 2] + SIDE * (i / 2 + 4 * far)));
-        y[i] = _mm256_permute4x64_epi64(_mm256_packs_epi32(whole[0], whole[1]), 0xD8);
+    __m256i x[4];
+    for (int l = 0; l < 4; l++) {
+        const __m128i *low = (const __m128i *)((const int16_t *)src[l] + from);
+        const __m128i *high = (const __m128i *)((const int16_t *)src[l + 4] + from);
+        x[l] = _mm256_castsi128_si256(src[l] ? _mm_loadu_si128(low) : _mm_setzero_si128());
+        x[l] = _mm256_inserti128_si256(x[l], src[l + 4] ? _mm_loadu_si128(high) : _mm_setzero_si128(), 1);
     }
-    K(transpose_words)(y);
-    for (int l = 0; l < 8; l++)
+    K(transpose_pairs)(x);
+    for (int i = 0; i < 4; i++) {
+        STORE(even + SIDE * i, __builtin_convertvector(((Ints)x[i] << 16) >> 16, Lanes));
+        STORE(odd + SIDE * i, __builtin_convertvector((Ints)x[i] >> 16, Lanes));
+        x[i] = (__m256i)K(to_int16_pairs)(LOAD(even_ready + SIDE * i), LOAD(odd_ready + SIDE * i));
+    }
+    K(transpose_pairs)(x);
+    for (int l = 0; l < 4; l++) {
         if (src[l])
-            _mm256_storeu_si256((__m256i *)dst[l], y[l]);
+            _mm_storeu_si128((__m128i *)((int16_t *)dst[l] + from), _mm256_castsi256_si128(x[l]));
+        if (src[l + 4])
+            _mm_storeu_si128((__m128i *)((int16_t *)dst[l + 4] + from), _mm256_extracti128_si256(x[l], 1));
+    }
 }
 #endif
 
@@ -614,15 +603,9 @@ TARGET INLINE void K(pass_side)(const GateFraming *framing, GateState *state, co
         K(pass_one_side)(framing, state, src, dst, from + i, at, is_float);
 #if LANES == 8
     if (!is_float)
-        for (; i + 16 <= n; i += 16, at += 16) {
+        for (; i + 8 <= n; i += 8, at += 8) {
             const int to = SIDE * K(kept_at)(framing, state, at), of = SIDE * (at / 2);
-            const int16_t *in[SIDE];
-            int16_t *out[SIDE];
-            for (int l = 0; l < SIDE; l++) {
-                in[l] = src[l] ? (const int16_t *)src[l] + from + i : NULL;
-                out[l] = src[l] ? (int16_t *)dst[l] + from + i : NULL;
-            }
-            K(pass_words)(state->even + to, state->odd + to, state->even_ready + of, state->odd_ready + of, in, out);
+            K(pass_words)(state->even + to, state->odd + to, state->even_ready + of, state->odd_ready + of, src, dst, from + i);
         }
 #endif
     for (; i + 8 <= n; i += 8, at += 8)
