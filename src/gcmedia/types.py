@@ -86,7 +86,8 @@ class CpuFeatures:
     kernels : str
         The set that runs: ``"baseline"``, ``"avx2"`` or ``"avx512"``.
     available : tuple of str
-        Those that this processor can run, the widest last; baseline is SSE2 on x86-64 and NEON on arm64.
+        Those that this processor can run, the widest last; baseline is SSE2 on x86-64 and NEON on arm64, ``"avx2"``
+        takes FMA as well.
     """
 
     kernels: str

@@ -2,8 +2,9 @@
 
    All octets are decoded, all samples encoded, all words turned round and scaled; then every kernel gets random and
    extreme samples of every length up to a few blocks, from any address and to any that its type allows, and must write
-   nothing beside its output.  Transforms of many sizes and gates of several framings follow, alone and side by side, fed
-   in pieces of odd lengths.  Prints how much it has compared, or the first difference, and then ends with 1. */
+   nothing beside its output.  Fused sums, transforms of many sizes and gates of several framings follow, alone and side
+   by side, fed in pieces of odd lengths.  Prints how much it has compared, or the first difference, and then ends with
+   1. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +171,43 @@ static void compare_transforms(const Kernels *set)
     }
 }
 
+/* A float of some bits, the last of which is 1, and an exponent. */
+static float float_of(int n_bits, int exponent)
+{
+    const uint32_t bits = random_word() >> (32 - n_bits) | 1u | 1u << (n_bits - 1);
+    return ldexpf((random_word() & 1 ? -1.0f : 1.0f) * (float)bits, exponent);
+}
+
+/* Products and sums that are rounded once, where that is not one instruction: any; those that cancel out; those that a
+   little more or less moves off the middle between two floats; and denormal ones. */
+static void compare_fused(const Kernels *set)
+{
+    for (int i = 0; i < 400000; i++) {
+        const int kind = i % 4, first = 1 + (int)(random_word() % 24);
+        float x[3][4], wanted[4];
+        Lanes_baseline lanes[3], got;
+        for (int l = 0; l < 4; l++) {
+            const int n = kind == 2 ? first : 24, m = kind == 2 ? 25 - first + (int)(random_word() % 2) : 24;
+            x[0][l] = float_of(n, (int)(random_word() % 20) - 10);
+            x[1][l] = float_of(m > 24 ? 24 : m, (int)(random_word() % 20) - 10);
+            x[2][l] = kind == 1 ? -(x[0][l] * x[1][l]) : float_of(24, (int)(random_word() % 40) - 20);
+            if (kind == 2)
+                x[2][l] = float_of(1, -70 - (int)(random_word() % 40));
+            else if (kind == 3) {
+                x[0][l] = (1.0f + 0x1p-23f) * 0x1p-75f;
+                x[1][l] = (1.0f - 0x1p-23f) * (l % 2 ? 0x1p-75f : -0x1p-75f);
+                x[2][l] = float_of(first < 22 ? first : 22, -149);
+            }
+            wanted[l] = fmaf(x[0][l], x[1][l], x[2][l]);
+        }
+        memcpy(lanes, x, sizeof lanes);
+        got = fused_add_baseline(lanes[0], lanes[1], lanes[2]);
+        if (memcmp(&got, wanted, sizeof got))
+            fail(set, "fused_add", kind, 0);
+        n_compared++;
+    }
+}
+
 enum { N_STREAMS = GATE_LANES, STREAM = 6000 };
 
 /* Streams of all sorts: noise that comes and goes at many levels, silence, full scale, direct current. */
@@ -264,6 +302,8 @@ int main(void)
         if (has_kernel_set(i)) {
             n_compared = 0;
             compare(&KERNEL_SETS[i]);
+            if (i == 0)
+                compare_fused(&KERNEL_SETS[i]);
             compare_transforms(&KERNEL_SETS[i]);
             compare_gates(&KERNEL_SETS[i]);
             printf("%s%s: %ld results equal to those of the portable kernels\n", KERNEL_SETS[i].name,

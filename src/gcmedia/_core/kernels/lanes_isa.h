@@ -38,15 +38,7 @@ TARGET INLINE Lanes K(fused_sub)(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm2
 TARGET INLINE Lanes K(fused_from)(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 #else
 #if defined(GCMEDIA_X86)
-/* A call, for it is long. */
-static __attribute__((noinline, unused)) Lanes K(fused_add)(Lanes a, Lanes b, Lanes c)
-{
-    const __m128 x = (__m128)a, y = (__m128)b, z = (__m128)c;
-    const __m128d low = fused_halves(_mm_cvtps_pd(x), _mm_cvtps_pd(y), _mm_cvtps_pd(z));
-    const __m128d high = fused_halves(_mm_cvtps_pd(_mm_movehl_ps(x, x)), _mm_cvtps_pd(_mm_movehl_ps(y, y)),
-                                      _mm_cvtps_pd(_mm_movehl_ps(z, z)));
-    return (Lanes)_mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
-}
+TARGET INLINE Lanes K(fused_add)(Lanes a, Lanes b, Lanes c) { return (Lanes)fused_four((__m128)a, (__m128)b, (__m128)c); }
 #elif defined(GCMEDIA_NEON)
 TARGET INLINE Lanes K(fused_add)(Lanes a, Lanes b, Lanes c)
 {

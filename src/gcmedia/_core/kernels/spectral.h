@@ -44,18 +44,35 @@ enum { MAX_FOURIER = 4096, MAX_POINTS = MAX_FOURIER / 2 + 16 };
 INLINE float fused_one(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 #ifdef GCMEDIA_X86
-/* The same without such an instruction, of numbers that are floats in doubles, so that a * b is exact.  The sum is
-   rounded to odd, which keeps what a second rounding, to float, must know (S. Boldo and G. Melquiond, Emulation of FMA
-   and correctly rounded sums: proved algorithms using rounding to odd, IEEE Trans. Computers 57(4), 2008). */
-INLINE __m128d fused_halves(__m128d a, __m128d b, __m128d c)
+/* The same without such an instruction, of floats in doubles, where a * b is exact; the sum is rounded to odd, which keeps
+   what the second rounding, to float, must know (S. Boldo and G. Melquiond, Emulation of FMA and correctly rounded sums:
+   proved algorithms using rounding to odd, IEEE Trans. Computers 57(4), 2008). */
+INLINE __m128d fused_to_odd(__m128d product, __m128d c)
 {
-    const __m128d product = _mm_mul_pd(a, b), sum = _mm_add_pd(product, c), part = _mm_sub_pd(sum, product);
+    const __m128d sum = _mm_add_pd(product, c), part = _mm_sub_pd(sum, product);
     const __m128d rest = _mm_add_pd(_mm_sub_pd(product, _mm_sub_pd(sum, part)), _mm_sub_pd(c, part));
     const __m128i inexact = _mm_castpd_si128(_mm_cmpneq_pd(rest, _mm_setzero_pd()));
     const __m128i signs = _mm_srai_epi32(_mm_castpd_si128(_mm_xor_pd(sum, rest)), 31);
     const __m128i too_far = _mm_and_si128(inexact, _mm_shuffle_epi32(signs, 0xF5));        /* -1 where it was rounded up */
     const __m128i towards_0 = _mm_add_epi64(_mm_castpd_si128(sum), too_far);
     return _mm_castsi128_pd(_mm_or_si128(towards_0, _mm_srli_epi64(inexact, 63)));
+}
+
+/* Rounding twice to nearest does as well, but where the first sum lies right between two floats, or they are denormal.
+   A call, for it is long. */
+static __attribute__((noinline, unused)) __m128 fused_four(__m128 a, __m128 b, __m128 c)
+{
+    const __m128d low = _mm_mul_pd(_mm_cvtps_pd(a), _mm_cvtps_pd(b)), low_c = _mm_cvtps_pd(c);
+    const __m128d high = _mm_mul_pd(_mm_cvtps_pd(_mm_movehl_ps(a, a)), _mm_cvtps_pd(_mm_movehl_ps(b, b)));
+    const __m128d high_c = _mm_cvtps_pd(_mm_movehl_ps(c, c)), sum = _mm_add_pd(low, low_c), high_sum = _mm_add_pd(high, high_c);
+    const __m128 rounded = _mm_movelh_ps(_mm_cvtpd_ps(sum), _mm_cvtpd_ps(high_sum));
+    const __m128i ends = _mm_castps_si128(_mm_shuffle_ps(_mm_castpd_ps(sum), _mm_castpd_ps(high_sum), 0x88));
+    const __m128i between = _mm_cmpeq_epi32(_mm_and_si128(ends, _mm_set1_epi32(0x1FFFFFFF)), _mm_set1_epi32(0x10000000));
+    const __m128i size = _mm_and_si128(_mm_castps_si128(rounded), _mm_set1_epi32(0x7FFFFFFF));
+    const __m128i denormal = _mm_cmplt_epi32(size, _mm_set1_epi32(0x00800000));
+    if (_mm_movemask_epi8(_mm_or_si128(between, denormal)) == 0)
+        return rounded;
+    return _mm_movelh_ps(_mm_cvtpd_ps(fused_to_odd(low, low_c)), _mm_cvtpd_ps(fused_to_odd(high, high_c)));
 }
 #endif
 
