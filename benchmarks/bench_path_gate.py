@@ -54,6 +54,22 @@ def test_gcmedia(stream: Any, speech_packets: list[bytes]) -> None:
     assert sum(frame.n_samples for frame in out) == SECONDS * workloads.SAMPLE_RATE
 
 
+def test_gcmedia_into_out(stream: Any, benchmark: Any, speech_packets: list[bytes]) -> None:
+    items = list(zip(speech_packets, workloads.arrivals(len(speech_packets)), strict=True))
+    out = bytearray(200 * 320)
+
+    def run(receiver: Any) -> int:
+        push, written = receiver.push_into, 0
+        for packet, now in items:
+            written += push(packet, now, out)
+        receiver.flush()
+        return written + int(receiver.read_into(out, 60.0))
+
+    written = stream(run, lambda: (gcmedia.Receiver(gate=gcmedia.GateConfig()),), len(items))
+    benchmark.extra_info["note"] = "push_into for each packet"
+    assert written == SECONDS * workloads.SAMPLE_RATE
+
+
 def test_speexdsp(stream: Any, benchmark: Any, speech_packets: list[bytes]) -> None:
     speex = peers.load("speexdsp_ns")
     benchmark.extra_info["note"] = "struct, dict, audioop, speexdsp-ns"

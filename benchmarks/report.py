@@ -129,6 +129,28 @@ REACH = (
         "gcmedia_bank [3000 calls]",
         at_most_times=("gcmedia_into_out [1 calls]", 1.8),
     ),
+    Reach(
+        "noise gate, one call of 20 ms",
+        "noise gate, 20 ms",
+        "gcmedia",
+        {"speexdsp": 18, "webrtc_noise_gain": 18},
+        at_most_ns=500,
+    ),
+    Reach("noise gate, 16 calls in a bank, each", "noise gate, 20 ms", "gcmedia_bank_of_16", at_most_ns=320),
+    Reach(
+        "`Receiver.push` with the gate, into the caller's buffer",
+        "whole path with a gate",
+        "gcmedia_into_out",
+        {"speexdsp": 15},
+        at_most_ns=540,
+    ),
+    Reach(
+        "`Receiver.push` with the gate, as frame objects",
+        "whole path with a gate",
+        "gcmedia",
+        {"speexdsp": 15},
+        at_most_ns=540,
+    ),
 )
 ORDER = ("ulaw", "alaw", "level", "jitter", "whole path", "calls", "noise gate", "compressor")  # other groups follow
 MEMORY_REACH_KIB, TOUCHED_REACH_KIB = 24, 8

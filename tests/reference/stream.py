@@ -280,6 +280,7 @@ class ModelBuffer:
 
     def push(self, number: int, timestamp: int, payload: bytes, now: float) -> str:
         """Take one packet, return the kind of its verdict."""
+        late_before = self.validator.late  # two that confirm each other may be the wrong way round
         judged = self.validator.push(number, **self._evidence(number, timestamp))
         packet = ModelPacket(number, timestamp, payload, now)
         kind = judged.kind
@@ -289,7 +290,7 @@ class ModelBuffer:
             return kind
 
         extended = judged.accepted[-1][1]
-        only = self.fresh and self.newest == self.next and self.next in self.waiting and not self.validator.late
+        only = self.fresh and self.newest == self.next and self.next in self.waiting and not late_before
         if kind == "reset" and only:
             # One packet and nothing released: it was nonsense, and the stream begins here.
             del self.waiting[self.next]

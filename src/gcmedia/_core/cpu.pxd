@@ -24,7 +24,7 @@ cdef extern from "kernels/kernels.h":
     ctypedef struct GateLevels:
         float warm_power, most_power, least_gain
     ctypedef struct GateState:
-        int position, n_warm
+        int position, start, n_warm
         float *even
         float *odd
         float *even_tail

@@ -28,6 +28,8 @@ cdef extern from "kernels/lanes_end.h":
     pass
 cdef extern from "kernels/fourier_isa.h":
     pass
+cdef extern from "kernels/points128_isa.h":
+    pass
 cdef extern from "kernels/bins_isa.h":
     pass
 cdef extern from "kernels/gate_bank_isa.h":

@@ -243,7 +243,7 @@ cdef class SpectralGate:
 
     cdef void clear(self) noexcept nogil:
         self._state.position = 0
-        self._state.n_warm = 0
+        self._state.start = self._state.n_warm = 0
         if self._memory != NULL:
             memset(at_line(self._memory), 0, self._memory_size * sizeof(float))
 
@@ -329,6 +329,7 @@ cdef class SpectralGate:
         cdef SpectralGate other = SpectralGate(self.sample_rate, self.config)
         other._sample_size = self._sample_size
         other._state.position = self._state.position
+        other._state.start = self._state.start
         other._state.n_warm = self._state.n_warm
         if self._memory != NULL:
             memcpy(at_line(other._memory), at_line(self._memory), self._memory_size * sizeof(float))

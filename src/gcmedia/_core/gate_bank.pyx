@@ -130,7 +130,7 @@ cdef class SpectralGateBank:
             return
         memset(at_line(self._memory), 0, self._n_groups * self._group_size * sizeof(float))
         for g in range(self._n_groups):
-            self._groups[g].state.position = 0
+            self._groups[g].state.position = self._groups[g].state.start = 0
             memset(self._groups[g].n_warm, 0, sizeof(self._groups[g].n_warm))
 
     def process(self, pcm, out=None):

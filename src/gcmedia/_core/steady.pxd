@@ -21,8 +21,10 @@ from gcmedia._core.timeline cimport Timeline
 cdef extern from *:
     """
     #define PREFETCH(at) __builtin_prefetch(at)
+    #define PREFETCH_L2(at) __builtin_prefetch(at, 0, 2)
     """
     void PREFETCH(const void *at) noexcept nogil
+    void PREFETCH_L2(const void *at) noexcept nogil     # what is much, not nearer than the second cache
 
 cdef enum:
     MAX_WAITING = 8         # packets, a power of two; deeper buffers go the long way
@@ -60,6 +62,8 @@ cdef struct Steady:
     int16_t *waiting        # decoded: the frame that goes with what they put out next,
     int64_t waiting_squares     # and the sum of its squares
     int16_t *spare          # room for one more
+    const char *gate        # state of the gate, so many octets
+    Py_ssize_t gate_octets
     # Since the books were up to date
     bint open
     int64_t n_pushed, n_taken
@@ -119,6 +123,18 @@ cdef inline bint push_steady(Steady *steady, const uint8_t *octets, Py_ssize_t s
     return True
 
 
+cdef inline void _fetch_cleaning(const Steady *steady) noexcept nogil:
+    cdef Py_ssize_t at = 0
+    while at < steady.gate_octets:
+        PREFETCH_L2(steady.gate + at)
+        at += CACHE_LINE
+    at = 0
+    while at < steady.n_octets * <Py_ssize_t>sizeof(int16_t):
+        PREFETCH_L2(<const char *>steady.waiting + at)
+        PREFETCH_L2(<const char *>steady.spare + at)
+        at += CACHE_LINE
+
+
 cdef inline void fetch_steady(const Steady *steady) noexcept nogil:
     """Ask for what the next packet touches beside this."""
     cdef const uint8_t *into = steady.payloads + (steady.place & steady.mask) * steady.stride
@@ -133,6 +149,8 @@ cdef inline void fetch_steady(const Steady *steady) noexcept nogil:
     PREFETCH(<const uint8_t *>steady.detector + CACHE_LINE)
     PREFETCH(steady.window)
     PREFETCH(<const uint8_t *>steady.concealer + CACHE_LINE)
+    if steady.cleaner != NULL:
+        _fetch_cleaning(steady)
 
 
 cdef inline bint is_held(Steady *steady, double now) noexcept nogil:

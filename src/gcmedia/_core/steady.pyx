@@ -179,6 +179,10 @@ cdef void _begin_cleaning(Steady *steady, Channel channel) noexcept nogil:
     steady.waiting = channel.raw + channel.raw_start
     steady.waiting_squares = sum_of_squares(steady.waiting, steady.n_octets)
     steady.spare = steady.waiting + steady.n_octets
+    steady.gate_octets = 0
+    if channel.gate is not None:
+        steady.gate = <const char *>channel.gate._memory
+        steady.gate_octets = channel.gate._memory_size * <Py_ssize_t>sizeof(float)
 
 
 cdef void _enter_packets(Steady *steady, JitterBuffer jitter, Timeline *line) noexcept nogil:

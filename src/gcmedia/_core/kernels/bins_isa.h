@@ -12,11 +12,12 @@ TARGET INLINE void K(track_noise)(float most_power, GateState at, const float *p
 {
     for (int k = from; k < to; k += LANES) {
         const Lanes p = LOAD(power + k), noise = LOAD(at.noise + k);
-        const Lanes smoothed = LOAD(at.smoothed + k) * POWER_KEPT + p * ((1.0f - POWER_KEPT) * MINIMUM_BIAS);
+        const Lanes fresh = p * ((1.0f - POWER_KEPT) * MINIMUM_BIAS);
+        const Lanes smoothed = fused_add(LOAD(at.smoothed + k), EACH(POWER_KEPT), fresh);
         const Lanes minimum = lesser_of(smoothed, LOAD(at.minimum + k) * MINIMUM_RISE);
-        const Lanes near = EACH(NOISE_SPEED) - p * K(rough_inverse)(noise) * (NOISE_SPEED / NOISE_REACH);
+        const Lanes near = fused_from(p * K(rough_inverse)(noise), EACH(NOISE_SPEED / NOISE_REACH), EACH(NOISE_SPEED));
         const Lanes speed = greater_of(near, EACH(0.0f));
-        Lanes now = noise + (p - noise) * (speed * speed);
+        Lanes now = fused_add(p - noise, speed * speed, noise);
         now = greater_of(now, minimum);
         now = lesser_of(now, EACH(most_power));
         now = greater_of(now, EACH(TINY_POWER));
@@ -33,7 +34,7 @@ TARGET INLINE void K(track_noise)(float most_power, GateState at, const float *p
 TARGET INLINE Lanes K(find_gain)(float least_gain, Lanes clean, Lanes noise, Lanes excess, Lanes beside, Lanes p, Lanes last,
                                  Lanes own, Lanes both, Lanes *left)
 {
-    const Lanes speech = last * clean + own * excess + both * beside, raw = speech / (noise + speech);
+    const Lanes speech = fused_add(both, beside, fused_add(own, excess, last * clean)), raw = speech / (noise + speech);
     *left = raw * raw * p;
     return greater_of(raw, EACH(least_gain));
 }
@@ -52,19 +53,18 @@ TARGET INLINE void K(find_gains)(float least_gain, GateState at, float *power, c
 }
 
 #if LANES != 16
-/* What is louder than noise can be passes as far as it is so; DC never does.  The gains are of bins with this spectrum. */
-TARGET INLINE void K(let_pass)(float least_gain, float most_power, const float *re, const float *im, float *clean, float *gain,
+/* What is louder than noise can be passes as far as it is so.  The gains are of bins with this spectrum. */
+TARGET INLINE void K(let_pass)(float most_power, const float *re, const float *im, float *clean, float *gain,
                                int n)
 {
     for (int k = 0; k < n; k += LANES) {
-        const Lanes r = LOAD(re + k), i = LOAD(im + k), p = r * r + i * i + EACH(TINY_POWER);
+        const Lanes r = LOAD(re + k), i = LOAD(im + k), p = fused_add(r, r, fused_add(i, i, EACH(TINY_POWER)));
         if (!any_over(p, EACH(most_power)))
             continue;
         const Lanes sure = greater_of(EACH(1.0f) - EACH(most_power) / p, EACH(0.0f));
         STORE(clean + k, greater_of(LOAD(clean + k), sure * sure * p));
         STORE(gain + k, greater_of(LOAD(gain + k), sure));
     }
-    gain[0] = least_gain;
 }
 #endif
 

@@ -22,8 +22,8 @@ TARGET INLINE void K(turn_##kind)(Type re, Type im, const float *w, float *yr, f
         PUT_##kind(yr, re); \
         PUT_##kind(yi, im); \
     } else { \
-        PUT_##kind(yr, re * w[0] - im * w[1]); \
-        PUT_##kind(yi, re * w[1] + im * w[0]); \
+        PUT_##kind(yr, FUSED_##kind(re, w[0], -(im * w[1]))); \
+        PUT_##kind(yi, FUSED_##kind(re, w[1], im * w[0])); \
     } \
 } \
  \
@@ -43,7 +43,7 @@ TARGET INLINE void K(radix3_##kind)(const float *xr, const float *xi, int from, 
     const Type cr = GET_##kind(xr + 2 * from), ci = GET_##kind(xi + 2 * from); \
     const Type sr = br + cr, si = bi + ci; \
     const Type dr = (br - cr) * SIN_60, di = (bi - ci) * SIN_60; \
-    const Type tr = ar - sr * 0.5f, ti = ai - si * 0.5f; \
+    const Type tr = FUSED_##kind(sr, -0.5f, ar), ti = FUSED_##kind(si, -0.5f, ai); \
     PUT_##kind(yr, ar + sr); \
     PUT_##kind(yi, ai + si); \
     K(turn_##kind)(tr + di, ti - dr, w, yr + to, yi + to); \
@@ -77,10 +77,12 @@ TARGET INLINE void K(radix5_##kind)(const float *xr, const float *xi, int from, 
     const Type tr = GET_##kind(xr + 4 * from), ti = GET_##kind(xi + 4 * from); \
     const Type s1r = pr + tr, s1i = pi + ti, d1r = pr - tr, d1i = pi - ti; \
     const Type s2r = qr + rr, s2i = qi + ri, d2r = qr - rr, d2i = qi - ri; \
-    const Type ar = zr + s1r * COS_72 + s2r * COS_144, ai = zi + s1i * COS_72 + s2i * COS_144; \
-    const Type br = zr + s1r * COS_144 + s2r * COS_72, bi = zi + s1i * COS_144 + s2i * COS_72; \
-    const Type cr = d1r * SIN_72 + d2r * SIN_144, ci = d1i * SIN_72 + d2i * SIN_144; \
-    const Type dr = d1r * SIN_144 - d2r * SIN_72, di = d1i * SIN_144 - d2i * SIN_72; \
+    const Type ar = FUSED_##kind(s2r, COS_144, FUSED_##kind(s1r, COS_72, zr)); \
+    const Type ai = FUSED_##kind(s2i, COS_144, FUSED_##kind(s1i, COS_72, zi)); \
+    const Type br = FUSED_##kind(s2r, COS_72, FUSED_##kind(s1r, COS_144, zr)); \
+    const Type bi = FUSED_##kind(s2i, COS_72, FUSED_##kind(s1i, COS_144, zi)); \
+    const Type cr = FUSED_##kind(d1r, SIN_72, d2r * SIN_144), ci = FUSED_##kind(d1i, SIN_72, d2i * SIN_144); \
+    const Type dr = FUSED_##kind(d2r, -SIN_72, d1r * SIN_144), di = FUSED_##kind(d2i, -SIN_72, d1i * SIN_144); \
     PUT_##kind(yr, zr + s1r + s2r); \
     PUT_##kind(yi, zi + s1i + s2i); \
     K(turn_##kind)(ar + ci, ai - cr, w, yr + to, yi + to); \
@@ -91,6 +93,7 @@ TARGET INLINE void K(radix5_##kind)(const float *xr, const float *xi, int from, 
 
 #define GET_lanes(at) LOAD(at)
 #define PUT_lanes(at, x) STORE(at, x)
+#define FUSED_lanes(x, factor, y) fused_add(x, EACH(factor), y)
 DEFINE_STAGE(point, float)
 DEFINE_STAGE(lanes, Lanes)
 
@@ -155,16 +158,15 @@ TARGET INLINE void K(radix8_across)(Lanes *re, Lanes *im)
     const Lanes u2r = t4r + t6r, u2i = t4i + t6i, u3r = t4r - t6r, u3i = t4i - t6i;
     const Lanes v0r = t1r + t3i, v0i = t1i - t3r, v1r = t1r - t3i, v1i = t1i + t3r;     /* t1 -+ i t3 */
     const Lanes v2r = t5r + t7i, v2i = t5i - t7r, v3r = t5r - t7i, v3i = t5i + t7r;     /* t5 -+ i t7 */
-    const Lanes wr = (v2r + v2i) * SIN_45, wi = (v2i - v2r) * SIN_45;                   /* times exp(-i pi / 4) */
-    const Lanes xr = (v3i - v3r) * SIN_45, xi = (v3r + v3i) * -SIN_45;                  /* times exp(-3 i pi / 4) */
+    const Lanes wr = v2r + v2i, wi = v2i - v2r, xr = v3i - v3r, xi = v3r + v3i, turn = EACH(SIN_45);
     re[0] = u0r + u2r, im[0] = u0i + u2i;
     re[4] = u0r - u2r, im[4] = u0i - u2i;
     re[2] = u1r + u3i, im[2] = u1i - u3r;
     re[6] = u1r - u3i, im[6] = u1i + u3r;
-    re[1] = v0r + wr, im[1] = v0i + wi;
-    re[5] = v0r - wr, im[5] = v0i - wi;
-    re[3] = v1r + xr, im[3] = v1i + xi;
-    re[7] = v1r - xr, im[7] = v1i - xi;
+    re[1] = fused_add(wr, turn, v0r), im[1] = fused_add(wi, turn, v0i);                 /* v2 times exp(-i pi / 4) */
+    re[5] = fused_from(wr, turn, v0r), im[5] = fused_from(wi, turn, v0i);
+    re[3] = fused_add(xr, turn, v1r), im[3] = fused_from(xi, turn, v1i);                /* v3 times exp(-3 i pi / 4) */
+    re[7] = fused_from(xr, turn, v1r), im[7] = fused_add(xi, turn, v1i);
 }
 
 /* Transform the rows across, once they are. */
@@ -178,8 +180,8 @@ TARGET INLINE void K(transform_across)(const FourierPlan *plan, const float *xr,
             for (int j = 0; j < 8 / LANES; j++) {
                 const int at = 8 * (row + i) + LANES * j;
                 const Lanes r = LOAD(xr + at), s = LOAD(xi + at), c = LOAD(wr + at), d = LOAD(wi + at);
-                turned_re[i][j] = r * c - s * d;
-                turned_im[i][j] = r * d + s * c;
+                turned_re[i][j] = fused_sub(r, c, s * d);
+                turned_im[i][j] = fused_add(r, d, s * c);
             }
         transpose(turned_re, re);
         transpose(turned_im, im);
@@ -191,15 +193,13 @@ TARGET INLINE void K(transform_across)(const FourierPlan *plan, const float *xr,
     }
 }
 
+#include "points128_isa.h"
+
 /* The points of x, transformed; the result is in x or, if that is what is returned, in y. */
 TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
 {
     const int in_y = plan->n_stages & 1;
-    if (plan->half == 128) {        /* the usual one: loops that the compiler knows the length of */
-        K(run_stage)(4, 4, 8, xr, xi, yr, yi, plan->stage_twiddles);
-        K(run_stage)(4, 1, 32, yr, yi, xr, xi, NULL);
-    } else
-        K(run_stages)(plan, 1, xr, xi, yr, yi);
+    K(run_stages)(plan, 1, xr, xi, yr, yi);
     if (plan->n_columns == 1)
         return in_y;
     if (in_y)
@@ -210,9 +210,26 @@ TARGET INLINE int K(transform)(const FourierPlan *plan, float *xr, float *xi, fl
 }
 
 /* Part the spectra of even and odd samples: bins 0 to half from points, all twice as large as they should be.  Floats up
-   to a vector beyond bin half are 0 then. */
-TARGET INLINE void K(part)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im)
+   to a vector beyond bin half are 0 then.  So it is with their power, where it is wanted; the most of it is returned. */
+TARGET INLINE Lanes K(put_power)(float *power, int at, Lanes r, Lanes i, Lanes most)
 {
+    const Lanes p = fused_add(r, r, i * i);
+    if (power != NULL)
+        STORE(power + at, p);
+    return most_of(p, most);
+}
+
+TARGET INLINE Lanes K(put_one_power)(float *power, int at, float r, float i, Lanes most)
+{
+    const float p = fused_one(r, r, i * i);
+    if (power != NULL)
+        power[at] = p;
+    return most_of(EACH(p), most);
+}
+
+TARGET INLINE Lanes K(part)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im, float *power)
+{
+    Lanes most = EACH(0.0f);
     const int half = plan->half, middle = half / 2;
     const float *c = plan->parting, *s = c + half;
     /* Bins from the upper half come mirrored about its middle, one lane off: each vector waits for the next one. */
@@ -224,14 +241,17 @@ TARGET INLINE void K(part)(const FourierPlan *plan, const float *zr, const float
         const Lanes below_r = LOAD(zr + far), below_i = LOAD(zi + far);
         const Lanes br = mirrored(begun_with(below_r, above_r)), bi = mirrored(begun_with(below_i, above_i));
         const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
-        const Lanes tr = dr * ck + di * sk, ti = di * ck - dr * sk;
+        const Lanes tr = fused_add(dr, ck, di * sk), ti = fused_sub(di, ck, dr * sk);
         const Lanes up_r = mirrored(er - tr), up_i = mirrored(ti - ei);
         above_r = below_r;
         above_i = below_i;
-        STORE(re + k, er + tr);
-        STORE(im + k, ei + ti);
-        STORE(re + far + LANES, begun_with(held_r, up_r));
-        STORE(im + far + LANES, begun_with(held_i, up_i));
+        const Lanes low_r = er + tr, low_i = ei + ti, high_r = begun_with(held_r, up_r), high_i = begun_with(held_i, up_i);
+        STORE(re + k, low_r);
+        STORE(im + k, low_i);
+        STORE(re + far + LANES, high_r);
+        STORE(im + far + LANES, high_i);
+        most = K(put_power)(power, k, low_r, low_i, most);
+        most = K(put_power)(power, far + LANES, high_r, high_i, most);
         held_r = up_r;
         held_i = up_i;
     }
@@ -239,19 +259,24 @@ TARGET INLINE void K(part)(const FourierPlan *plan, const float *zr, const float
         const int far = k ? half - k : 0;
         const float er = zr[k] + zr[far], ei = zi[k] - zi[far];
         const float dr = zi[k] + zi[far], di = zr[far] - zr[k];
-        const float tr = dr * c[k] + di * s[k], ti = di * c[k] - dr * s[k];
+        const float tr = fused_one(dr, c[k], di * s[k]), ti = fused_one(di, c[k], -(dr * s[k]));
         if (2 * k < half) {
             re[k] = er + tr;
             im[k] = ei + ti;
+            most = K(put_one_power)(power, k, er + tr, ei + ti, most);
         }
         if (half - k == last) {     /* whole, for those that read it whole */
-            STORE(re + last, begun_with(held_r, EACH(er - tr)));
-            STORE(im + last, begun_with(held_i, EACH(ti - ei)));
+            const Lanes high_r = begun_with(held_r, EACH(er - tr)), high_i = begun_with(held_i, EACH(ti - ei));
+            STORE(re + last, high_r);
+            STORE(im + last, high_i);
+            most = K(put_power)(power, last, high_r, high_i, most);
         } else {
             re[half - k] = er - tr;
             im[half - k] = ti - ei;
+            most = K(put_one_power)(power, half - k, er - tr, ti - ei, most);
         }
     }
+    return most;
 }
 
 /* Undo it: points from bins that have been weighed, all twice as large as they should be. */
@@ -270,7 +295,7 @@ TARGET INLINE void K(join)(const FourierPlan *plan, const float *re, const float
         const Lanes below_r = LOAD(re + far) * weight, below_i = LOAD(im + far) * weight;
         const Lanes br = mirrored(begun_with(below_r, above_r)), bi = mirrored(begun_with(below_i, above_i));
         const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
-        const Lanes dr = tr * ck - ti * sk, di = tr * sk + ti * ck;
+        const Lanes dr = fused_sub(tr, ck, ti * sk), di = fused_add(tr, sk, ti * ck);
         const Lanes up_r = mirrored(er + di), up_i = mirrored(dr - ei);
         above_r = below_r;
         above_i = below_i;
@@ -287,7 +312,7 @@ TARGET INLINE void K(join)(const FourierPlan *plan, const float *re, const float
         const float ar = re[k] * gain[k], ai = im[k] * gain[k];
         const float br = re[half - k] * gain[half - k], bi = im[half - k] * gain[half - k];
         const float er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
-        const float dr = tr * c[k] - ti * s[k], di = tr * s[k] + ti * c[k];
+        const float dr = fused_one(tr, c[k], -(ti * s[k])), di = fused_one(tr, s[k], ti * c[k]);
         const float up_r = 2 * k == half ? er - di : er + di, up_i = 2 * k == half ? ei + dr : dr - ei;
         if (half - k == last) {     /* whole, for those that read it whole */
             STORE(zr + last, begun_with(held_r, EACH(up_r)));
@@ -310,10 +335,13 @@ TARGET static void K(fourier_forward)(const FourierPlan *plan, const float *x, f
         ar[k] = x[2 * k] * 0.5f;
         ai[k] = x[2 * k + 1] * 0.5f;
     }
-    if (K(transform)(plan, ar, ai, br, bi))
-        K(part)(plan, br, bi, re, im);
+    if (plan->half == 128) {
+        K(forward_128)(plan, ar, ai, 0, NULL, br, bi);
+        K(part)(plan, br, bi, re, im, NULL);
+    } else if (K(transform)(plan, ar, ai, br, bi))
+        K(part)(plan, br, bi, re, im, NULL);
     else
-        K(part)(plan, ar, ai, re, im);
+        K(part)(plan, ar, ai, re, im, NULL);
 }
 
 TARGET static void K(fourier_inverse)(const FourierPlan *plan, const float *re, const float *im, float *x)
@@ -323,7 +351,11 @@ TARGET static void K(fourier_inverse)(const FourierPlan *plan, const float *re, 
     for (int k = 0; k <= plan->half; k++)
         same[k] = plan->scale;
     K(join)(plan, re, im, same, ai, ar);
-    if (K(transform)(plan, ar, ai, br, bi)) {
+    if (plan->half == 128) {
+        K(backward_128)(plan, ar, ai, br, bi, NULL, NULL);
+        even = bi;
+        odd = br;
+    } else if (K(transform)(plan, ar, ai, br, bi)) {
         even = bi;
         odd = br;
     }

@@ -19,8 +19,8 @@ TARGET INLINE void K(across_side)(const FourierPlan *plan, const float *xr, cons
             for (int i = 0; i < 8; i++) {
                 const int at = 8 * row + i;
                 const Lanes r = LOAD(xr + SIDE * at + lane), s = LOAD(xi + SIDE * at + lane);
-                re[i] = r * c[at] - s * d[at];
-                im[i] = r * d[at] + s * c[at];
+                re[i] = fused_sub(r, EACH(c[at]), s * d[at]);
+                im[i] = fused_add(r, EACH(d[at]), s * c[at]);
             }
             K(radix8_across)(re, im);
             for (int i = 0; i < 8; i++) {
@@ -34,11 +34,7 @@ TARGET INLINE void K(across_side)(const FourierPlan *plan, const float *xr, cons
 TARGET INLINE int K(transform_side)(const FourierPlan *plan, float *xr, float *xi, float *yr, float *yi)
 {
     const int in_y = plan->n_stages & 1;
-    if (plan->half == 128) {
-        K(run_stage)(4, 4, 8 * SIDE, xr, xi, yr, yi, plan->stage_twiddles);
-        K(run_stage)(4, 1, 32 * SIDE, yr, yi, xr, xi, NULL);
-    } else
-        K(run_stages)(plan, SIDE, xr, xi, yr, yi);
+    K(run_stages)(plan, SIDE, xr, xi, yr, yi);
     if (plan->n_columns == 1)
         return in_y;
     if (in_y)
@@ -48,72 +44,175 @@ TARGET INLINE int K(transform_side)(const FourierPlan *plan, float *xr, float *x
     return !in_y;
 }
 
-/* weighed_stage. */
-TARGET INLINE void K(weighed_stage_side)(const FourierPlan *plan, const float *even, const float *odd, const float *window,
-                                         float *yr, float *yi)
+/* forward_128, in two passes: number k comes to lie at PLACES[k]. */
+TARGET INLINE void K(forward_128_side)(const FourierPlan *plan, const float *xr, const float *xi, int start, const float *window,
+                                       float *yr, float *yi)
 {
-#define WEIGHED(x, w, row) (LOAD((x) + SIDE * (8 * (row) + q) + lane) * (w)[8 * (row) + q])
-#define BOTH(row) WEIGHED(even, window, row), WEIGHED(odd, window + 128, row)
-    for (int p = 0; p < 4; p++)
-        for (int q = 0; q < 8; q++)
-            for (int lane = 0; lane < SIDE; lane += LANES) {
-                const int to = SIDE * (32 * p + q) + lane;
-                K(cross4_lanes)(BOTH(p), BOTH(p + 4), BOTH(p + 8), BOTH(p + 12), yr + to, yi + to, 8 * SIDE,
-                                p ? plan->stage_twiddles + 6 * p : NULL);
-            }
-#undef BOTH
-#undef WEIGHED
-}
-
-/* Bins from points, as `part` has them, and their power; each lane of `loudest` is the most of its stream.  Bins may take
-   the place of points. */
-TARGET INLINE void K(part_side)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im,
-                                float *power, Lanes *loudest)
-{
-    const int half = plan->half;
-    for (int lane = 0; lane < SIDE; lane += LANES) {
-        Lanes most = EACH(0.0f);
-        for (int k = 0; k <= half / 2; k++) {
-            const int low = SIDE * k + lane, high = SIDE * (half - k) + lane, far = k ? high : lane;
-            const float c = plan->parting[k], s = plan->parting[half + k];
-            const Lanes ar = LOAD(zr + low), ai = LOAD(zi + low), br = LOAD(zr + far), bi = LOAD(zi + far);
-            const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
-            const Lanes tr = dr * c + di * s, ti = di * c - dr * s;
-            const Lanes low_r = er + tr, low_i = ei + ti, high_r = er - tr, high_i = ti - ei;
-            const Lanes low_power = low_r * low_r + low_i * low_i, high_power = high_r * high_r + high_i * high_i;
-            STORE(re + low, low_r);
-            STORE(im + low, low_i);
-            STORE(power + low, low_power);
-            STORE(re + high, high_r);
-            STORE(im + high, high_i);
-            STORE(power + high, high_power);
-            most = most_of(high_power, 2 * k < half ? most_of(low_power, most) : most);
-        }
-        loudest[lane / LANES] = most;
-    }
-}
-
-/* Points from bins; they may take the place of gains. */
-TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const float *im, const float *gain,
-                                float *zr, float *zi)
-{
-    const int half = plan->half;
-    for (int k = 0; k <= half / 2; k++)
+    const float *wr = plan->lane_twiddles, *wi = wr + 128;
+    for (int q = 0; q < 8; q++)
         for (int lane = 0; lane < SIDE; lane += LANES) {
-            const int low = SIDE * k + lane, high = SIDE * (half - k) + lane;
-            const float c = plan->parting[k], s = plan->parting[half + k];
-            const Lanes near = LOAD(gain + low), weight = LOAD(gain + high);
-            const Lanes ar = LOAD(re + low) * near, ai = LOAD(im + low) * near;
-            const Lanes br = LOAD(re + high) * weight, bi = LOAD(im + high) * weight;
-            const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
-            const Lanes dr = tr * c - ti * s, di = tr * s + ti * c;
-            if (k) {
-                STORE(zr + high, er + di);
-                STORE(zi + high, dr - ei);
+            Lanes re[16], im[16];
+            _Pragma("GCC unroll 16")
+            for (int r = 0; r < 16; r++) {
+                const int at = SIDE * (8 * ((start + r) & 15) + q) + lane;
+                re[r] = LOAD(xr + at) * window[8 * r + q];
+                im[r] = LOAD(xi + at) * window[128 + 8 * r + q];
             }
-            STORE(zr + low, er - di);
-            STORE(zi + low, ei + dr);
+            K(sixteen_points)(re, im);
+            _Pragma("GCC unroll 16")
+            for (int j = 0; j < 16; j++) {
+                const int at = 8 * j + q;
+                Lanes *r = re + SIXTEENTH(j), *i = im + SIXTEENTH(j);
+                if (j)
+                    K(turn)(r, i, EACH(wr[at]), EACH(wi[at]));
+                STORE(yr + SIDE * at + lane, *r);
+                STORE(yi + SIDE * at + lane, *i);
+            }
         }
+    for (int row = 0; row < SIDE * 128; row += SIDE * 8)
+        for (int lane = 0; lane < SIDE; lane += LANES) {
+            Lanes re[8], im[8];
+            _Pragma("GCC unroll 8")
+            for (int i = 0; i < 8; i++) {
+                re[i] = LOAD(yr + row + SIDE * i + lane);
+                im[i] = LOAD(yi + row + SIDE * i + lane);
+            }
+            K(radix8_across)(re, im);
+            _Pragma("GCC unroll 8")
+            for (int i = 0; i < 8; i++) {
+                STORE(yr + row + SIDE * i + lane, re[i]);
+                STORE(yi + row + SIDE * i + lane, im[i]);
+            }
+        }
+}
+
+/* backward_128, of numbers that lie so; in place, or to the output of a state. */
+TARGET INLINE void K(backward_128_side)(const FourierPlan *plan, float *xr, float *xi, const GateState *state,
+                                        const float *window)
+{
+    const float *wr = plan->lane_twiddles, *wi = wr + 128;
+    for (int j = 0; j < 16; j++)
+        for (int lane = 0; lane < SIDE; lane += LANES) {
+            Lanes re[8], im[8];
+            _Pragma("GCC unroll 8")
+            for (int i = 0; i < 8; i++) {
+                re[i] = LOAD(xr + SIDE * (8 * j + i) + lane);
+                im[i] = LOAD(xi + SIDE * (8 * j + i) + lane);
+            }
+            K(radix8_across)(re, im);
+            _Pragma("GCC unroll 8")
+            for (int i = 0; i < 8; i++) {
+                const int at = 8 * j + i;
+                if (j)
+                    K(turn)(re + i, im + i, EACH(wr[at]), EACH(wi[at]));
+                STORE(xr + SIDE * at + lane, re[i]);
+                STORE(xi + SIDE * at + lane, im[i]);
+            }
+        }
+    for (int q = 0; q < 8; q++)
+        for (int lane = 0; lane < SIDE; lane += LANES) {
+            Lanes re[16], im[16];
+            _Pragma("GCC unroll 16")
+            for (int j = 0; j < 16; j++) {
+                re[j] = LOAD(xr + SIDE * (8 * j + q) + lane);
+                im[j] = LOAD(xi + SIDE * (8 * j + q) + lane);
+            }
+            K(sixteen_points)(re, im);
+            _Pragma("GCC unroll 16")
+            for (int r = 0; r < 16; r++)
+                if (state == NULL) {
+                    STORE(xr + SIDE * (8 * r + q) + lane, re[SIXTEENTH(r)]);
+                    STORE(xi + SIDE * (8 * r + q) + lane, im[SIXTEENTH(r)]);
+                } else if (r >= FIRST_ROW) {
+                    const int k = 8 * (r - FIRST_ROW) + q, at = SIDE * (r < 15 ? k : q) + lane;
+                    const Lanes even = im[SIXTEENTH(r)], even_weight = EACH(window[k]);
+                    const Lanes odd = re[SIXTEENTH(r)], odd_weight = EACH(window[8 * (HOP_ROWS + 1) + k]);
+                    const int overlaps = r == FIRST_ROW;
+                    STORE((r < 15 ? state->even_ready : state->even_tail) + at,
+                          overlaps ? fused_add(even, even_weight, LOAD(state->even_tail + at)) : even * even_weight);
+                    STORE((r < 15 ? state->odd_ready : state->odd_tail) + at,
+                          overlaps ? fused_add(odd, odd_weight, LOAD(state->odd_tail + at)) : odd * odd_weight);
+                }
+        }
+}
+
+/* Two bins from two points, `low` and `far`, as `part` has them: bin k, which takes the place of its point, and bin
+   half - k at `high`; and their power.  Returns the most of it, or of `most`. */
+TARGET INLINE Lanes K(part_two)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im, float *power,
+                                Lanes most, int k, int low, int far, int high)
+{
+    const int half = plan->half;
+    const Lanes c = EACH(plan->parting[k]), s = EACH(plan->parting[half + k]);
+    const Lanes ar = LOAD(zr + SIDE * low), ai = LOAD(zi + SIDE * low), br = LOAD(zr + SIDE * far), bi = LOAD(zi + SIDE * far);
+    const Lanes er = ar + br, ei = ai - bi, dr = ai + bi, di = br - ar;
+    const Lanes tr = fused_add(dr, c, di * s), ti = fused_sub(di, c, dr * s);
+    const Lanes low_r = er + tr, low_i = ei + ti, high_r = er - tr, high_i = ti - ei;
+    const Lanes low_power = fused_add(low_r, low_r, low_i * low_i), high_power = fused_add(high_r, high_r, high_i * high_i);
+    STORE(re + SIDE * low, low_r);
+    STORE(im + SIDE * low, low_i);
+    STORE(power + SIDE * k, low_power);
+    STORE(re + SIDE * high, high_r);
+    STORE(im + SIDE * high, high_i);
+    STORE(power + SIDE * (half - k), high_power);
+    return most_of(high_power, 2 * k < half ? most_of(low_power, most) : most);
+}
+
+/* All bins, in the places of points.  Those of 128 points lie by columns, see PLACES. */
+TARGET INLINE Lanes K(part_side)(const FourierPlan *plan, const float *zr, const float *zi, float *re, float *im, float *power)
+{
+    const int half = plan->half;
+    Lanes most = K(part_two)(plan, zr, zi, re, im, power, EACH(0.0f), 0, 0, 0, half);
+    if (half != 128) {
+        for (int k = 1; k <= half / 2; k++)
+            most = K(part_two)(plan, zr, zi, re, im, power, most, k, k, half - k, half - k);
+        return most;
+    }
+    for (int i = 1; i <= 4; i++)
+        most = K(part_two)(plan, zr, zi, re, im, power, most, 16 * i, i, 8 - i, 8 - i);
+    for (int j = 1; j < 16; j++)
+        _Pragma("GCC unroll 4")
+        for (int i = 0; i < 4; i++) {
+            const int far = 8 * (16 - j) + 7 - i;
+            most = K(part_two)(plan, zr, zi, re, im, power, most, 16 * i + j, 8 * j + i, far, far);
+        }
+    return most;
+}
+
+/* Two points from two bins, which they take the place of, or that of the gains where points have one of their own. */
+TARGET INLINE void K(join_two)(const FourierPlan *plan, const float *re, const float *im, const float *gain, float *zr, float *zi,
+                               int k, int low, int high)
+{
+    const int half = plan->half;
+    const Lanes c = EACH(plan->parting[k]), s = EACH(plan->parting[half + k]);
+    const Lanes near = LOAD(gain + SIDE * k), weight = LOAD(gain + SIDE * (half - k));
+    const Lanes ar = LOAD(re + SIDE * low) * near, ai = LOAD(im + SIDE * low) * near;
+    const Lanes br = LOAD(re + SIDE * high) * weight, bi = LOAD(im + SIDE * high) * weight;
+    const Lanes er = ar + br, ei = ai - bi, tr = ar - br, ti = ai + bi;
+    const Lanes dr = fused_sub(tr, c, ti * s), di = fused_add(tr, s, ti * c);
+    if (k) {
+        STORE(zr + SIDE * high, er + di);
+        STORE(zi + SIDE * high, dr - ei);
+    }
+    STORE(zr + SIDE * low, er - di);
+    STORE(zi + SIDE * low, ei + dr);
+}
+
+TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const float *im, const float *gain, float *zr,
+                                float *zi)
+{
+    const int half = plan->half;
+    K(join_two)(plan, re, im, gain, zr, zi, 0, 0, half);
+    if (half != 128) {
+        for (int k = 1; k <= half / 2; k++)
+            K(join_two)(plan, re, im, gain, zr, zi, k, k, half - k);
+        return;
+    }
+    for (int i = 1; i <= 4; i++)
+        K(join_two)(plan, re, im, gain, zr, zi, 16 * i, i, 8 - i);
+    for (int j = 1; j < 16; j++)
+        _Pragma("GCC unroll 4")
+        for (int i = 0; i < 4; i++)
+            K(join_two)(plan, re, im, gain, zr, zi, 16 * i + j, 8 * j + i, 8 * (16 - j) + 7 - i);
 }
 
 /* Where a lane is chosen, a, else b. */
@@ -139,8 +238,8 @@ TARGET INLINE void K(follow_side)(const GateLevels *levels, const GateState *at,
 {
     const Lanes p = LOAD(power + i), noise = LOAD(at->noise + i), before = LOAD(at->smoothed + i);
     const Lanes least = LOAD(at->minimum + i), quiet = least_of(p, EACH(levels->warm_power));
-    const Lanes mean = most_of(noise + (quiet - noise) * doings->share, EACH(TINY_POWER));
-    const Lanes smooth = before + (p * MINIMUM_BIAS - before) * doings->share;
+    const Lanes mean = most_of(fused_add(quiet - noise, doings->share, noise), EACH(TINY_POWER));
+    const Lanes smooth = fused_add(fused_sub(p, EACH(MINIMUM_BIAS), before), doings->share, before);
     K(track_noise)(levels->most_power, *at, power, NULL, i, i + LANES);
     K(settle)(doings, at->noise + i, noise, mean);
     K(settle)(doings, at->smoothed + i, before, smooth);
@@ -180,6 +279,18 @@ TARGET INLINE Ints K(octets_of)(const Ints *told)
     return (Ints)(sum - 0x4B400000u * 0x01010101u);
 }
 
+/* multiply_add by four weights that are the same in all lanes. */
+TARGET INLINE Ints K(multiply_add_four)(Ints sums, Ints octets, const int8_t *weights)
+{
+#if defined(HAS_VNNI)
+    /* The processor can spread them on their way in; compilers do it apart. */
+    __asm__("vpdpbusd %2%{1to8%}, %1, %0" : "+v"(sums) : "v"(octets), "m"(*(const int32_t *)weights));
+    return sums;
+#else
+    return K(multiply_add)(sums, octets, K(four_of)(weights));
+#endif
+}
+
 /* Twice n of the n_out sums of a layer: from two of them on, so that enough are under way at once. */
 TARGET INLINE void K(dense_side)(const Ints *octets, int n_fours, const int8_t *w, int n_out, int first, int second, int n,
                                  Ints *sums)
@@ -191,8 +302,8 @@ TARGET INLINE void K(dense_side)(const Ints *octets, int n_fours, const int8_t *
         const Ints x = octets[f];
         _Pragma("GCC unroll 6")
         for (int o = 0; o < n; o++) {
-            sums[o] = K(multiply_add)(sums[o], x, K(four_of)(at + 4 * (first + o)));
-            sums[n + o] = K(multiply_add)(sums[n + o], x, K(four_of)(at + 4 * (second + o)));
+            sums[o] = K(multiply_add_four)(sums[o], x, at + 4 * (first + o));
+            sums[n + o] = K(multiply_add_four)(sums[n + o], x, at + 4 * (second + o));
         }
     }
 }
@@ -229,11 +340,12 @@ TARGET INLINE void K(steer_side)(const float *power, GateState *state, Ints soun
         K(dense_side)(octets, N_FOURS, NETWORK_WEIGHTS, 2 * GATE_HIDDEN, h, GATE_HIDDEN + h, 4, sums);
         for (int i = 0; i < 4; i++) {
             const float *worth = NETWORK_WORTH + h + i, *bias = NETWORK_BIAS + h + i;
-            const Lanes a = __builtin_convertvector(sums[i], Lanes) * worth[0] + EACH(bias[0]);
-            const Lanes b = __builtin_convertvector(sums[4 + i], Lanes) * worth[GATE_HIDDEN] + EACH(bias[GATE_HIDDEN]);
+            const Lanes a = fused_add(__builtin_convertvector(sums[i], Lanes), EACH(worth[0]), EACH(bias[0]));
+            const Lanes b = fused_add(__builtin_convertvector(sums[4 + i], Lanes), EACH(worth[GATE_HIDDEN]),
+                                      EACH(bias[GATE_HIDDEN]));
             const Lanes z = least_of(most_of(a, EACH(0.0f)), EACH(1.0f));
             const Lanes c = least_of(most_of(b, EACH(-1.0f)), EACH(1.0f));
-            const Lanes last = LOAD(hidden + SIDE * (h + i)), now = c + z * (last - c);
+            const Lanes last = LOAD(hidden + SIDE * (h + i)), now = fused_add(z, last - c, c);
             STORE(hidden + SIDE * (h + i), K(chosen)(sounds, now, last));
             told[i] = K(told_kept)(now);
         }
@@ -243,8 +355,8 @@ TARGET INLINE void K(steer_side)(const float *power, GateState *state, Ints soun
         K(dense_side)(kept, GATE_HIDDEN / 4, NETWORK_OUT_WEIGHTS, N_OUT, o, o + 6, 6, sums);
         for (int i = 0; i < 12; i++) {
             const int at = o + i;
-            const Lanes a = __builtin_convertvector(sums[i], Lanes) * NETWORK_OUT_WORTH[at];
-            const Lanes y = a + EACH(NETWORK_OUT_BIAS[at]) + over[at % N_BANDS] * NETWORK_SKIP[at];
+            const Lanes a = fused_add(over[at % N_BANDS], EACH(NETWORK_SKIP[at]), EACH(NETWORK_OUT_BIAS[at]));
+            const Lanes y = fused_add(__builtin_convertvector(sums[i], Lanes), EACH(NETWORK_OUT_WORTH[at]), a);
             weights[at / N_BANDS][at % N_BANDS] = K(exp2_lanes)(least_of(most_of(y, EACH(-8.0f)), EACH(NETWORK_MOST[at])));
         }
     }
@@ -284,7 +396,7 @@ TARGET INLINE void K(overlap_add_side)(const float *y, const float *window, floa
 {
     for (int k = 0; k < overlap; k++)
         for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES)
-            STORE(ready + i, LOAD(tail + i) + LOAD(y + i) * window[k]);
+            STORE(ready + i, fused_add(LOAD(y + i), EACH(window[k]), LOAD(tail + i)));
     for (int k = overlap; k < hop; k++)
         for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES)
             STORE(ready + i, LOAD(y + i) * window[k]);
@@ -309,10 +421,7 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
     int alike = 1;                  /* all lanes sound, and none is warming up */
     int loud = 0;                   /* something is louder than noise can be */
     if (half == 128) {
-        K(weighed_stage_side)(plan, state.even, state.odd, framing->analysis, br, bi);
-        K(run_stage)(4, 1, 32 * SIDE, br, bi, ar, ai, NULL);
-        K(across_side)(plan, ar, ai, br, bi);
-        re = br, im = bi, power = ar, other = ai;
+        K(forward_128_side)(plan, state.even, state.odd, state.start, framing->analysis, re, im);
     } else {
         for (int k = 0; k < half; k++)
             for (int i = SIDE * k; i < SIDE * (k + 1); i += LANES) {
@@ -322,9 +431,14 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
         if (K(transform_side)(plan, ar, ai, br, bi))
             re = br, im = bi, power = ar, other = ai;
     }
-    K(move_down)(state.even, SIDE * hop, SIDE * half);
-    K(move_down)(state.odd, SIDE * hop, SIDE * half);
-    K(part_side)(plan, re, im, re, im, power, loudest);
+    if (is_usual(framing))
+        group->state.start = (state.start + HOP_ROWS) & 15;
+    else {
+        K(move_down)(state.even, SIDE * hop, SIDE * half);
+        K(move_down)(state.odd, SIDE * hop, SIDE * half);
+    }
+    for (int lane = 0; lane < SIDE; lane += LANES)
+        loudest[lane / LANES] = K(part_side)(plan, re + lane, im + lane, re + lane, im + lane, power + lane);
     for (int i = SIDE * (half + 1); i < SIDE * n_bins; i += LANES)
         STORE(power + i, EACH(0.0f));
     for (int lane = 0; lane < SIDE; lane += LANES) {
@@ -358,14 +472,27 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
         K(find_gains_side)(&levels, &state, of, (const Lanes (*)[N_BANDS])weights, power, half + 1, lane);
     }
     if (loud)
-        K(let_pass)(levels.least_gain, levels.most_power, re, im, state.clean, power, SIDE * (half + 1));
+        for (int k = 0; k <= half; k++) {
+            const int at = SIDE * (half == 128 ? PLACES[k] : k);
+            K(let_pass)(levels.most_power, re + at, im + at, state.clean + SIDE * k, power + SIDE * k, SIDE);
+        }
     for (int lane = 0; lane < SIDE; lane += LANES)          /* DC is no speech */
         STORE(power + lane, K(chosen)(doings[lane / LANES].sounds, EACH(levels.least_gain), EACH(1.0f)));
     /* Imaginary before real turns the transform round. */
-    K(join_side)(plan, re, im, power, other, power);
-    even = other, odd = power;
-    if (K(transform_side)(plan, power, other, re, im))
-        even = im, odd = re;
+    if (half == 128) {
+        for (int lane = 0; lane < SIDE; lane += LANES)
+            K(join_side)(plan, re + lane, im + lane, power + lane, re + lane, im + lane);
+        K(backward_128_side)(plan, im, re, is_usual(framing) ? &state : NULL, framing->synthesis);
+        if (is_usual(framing))
+            return;
+        even = re, odd = im;
+    } else {
+        for (int lane = 0; lane < SIDE; lane += LANES)
+            K(join_side)(plan, re + lane, im + lane, power + lane, other + lane, power + lane);
+        even = other, odd = power;
+        if (K(transform_side)(plan, power, other, re, im))
+            even = im, odd = re;
+    }
     K(overlap_add_side)(even + SIDE * first, framing->synthesis, state.even_tail, state.even_ready, hop, overlap);
     K(overlap_add_side)(odd + SIDE * first, framing->synthesis + hop + overlap, state.odd_tail, state.odd_ready, hop,
                         overlap);
@@ -387,52 +514,41 @@ TARGET INLINE Lanes K(held_lanes)(Lanes x)
 }
 
 #if LANES == 8
-/* 8 rows of 8 words in each half of a register become 8 columns; that undoes itself. */
-TARGET INLINE void K(transpose_words)(__m256i *x)
+/* 4 rows of 4 pairs in each half of a register become 4 columns; that undoes itself. */
+TARGET INLINE void K(transpose_pairs)(__m256i *x)
 {
-    __m256i y[8];
-    for (int i = 0; i < 4; i++) {
-        y[2 * i] = _mm256_unpacklo_epi16(x[i], x[i + 4]);
-        y[2 * i + 1] = _mm256_unpackhi_epi16(x[i], x[i + 4]);
-    }
-    for (int i = 0; i < 4; i++) {
-        x[2 * i] = _mm256_unpacklo_epi16(y[i], y[i + 4]);
-        x[2 * i + 1] = _mm256_unpackhi_epi16(y[i], y[i + 4]);
-    }
-    for (int i = 0; i < 4; i++) {
-        y[2 * i] = _mm256_unpacklo_epi16(x[i], x[i + 4]);
-        y[2 * i + 1] = _mm256_unpackhi_epi16(x[i], x[i + 4]);
-    }
-    for (int i = 0; i < 8; i++)
-        x[i] = y[i];
+    const __m256i a = _mm256_unpacklo_epi32(x[0], x[1]), b = _mm256_unpackhi_epi32(x[0], x[1]);
+    const __m256i c = _mm256_unpacklo_epi32(x[2], x[3]), d = _mm256_unpackhi_epi32(x[2], x[3]);
+    x[0] = _mm256_unpacklo_epi64(a, c);
+    x[1] = _mm256_unpackhi_epi64(a, c);
+    x[2] = _mm256_unpacklo_epi64(b, d);
+    x[3] = _mm256_unpackhi_epi64(b, d);
 }
 
-/* 16 samples of all streams, the first of them even: from int16 to where even and odd ones lie, and from such to int16. */
+/* 8 samples of all streams, the first of them even: from int16 to where even and odd ones lie, and from such to int16. */
 TARGET INLINE void K(pass_words)(float *even, float *odd, const float *even_ready, const float *odd_ready,
-                                 const int16_t *const *src, int16_t *const *dst)
+                                 const void *const *src, void *const *dst, ptrdiff_t from)
 {
-    float *const in[2] = {even, odd};
-    const float *const ready[2] = {even_ready, odd_ready};
-    __m256i x[8], y[8];
-    for (int l = 0; l < 8; l++)
-        x[l] = src[l] ? _mm256_loadu_si256((const __m256i *)src[l]) : _mm256_setzero_si256();
-    K(transpose_words)(x);
-    for (int i = 0; i < 8; i++)
-        for (int far = 0; far < 2; far++) {
-            const __m128i words = far ? _mm256_extracti128_si256(x[i], 1) : _mm256_castsi256_si128(x[i]);
-            const __m256 samples = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(words));
-            STORE(in[i % 2] + SIDE * (i / 2 + 4 * far), (Lanes)samples);
-        }
-    for (int i = 0; i < 8; i++) {
-        __m256i whole[2];
-        for (int far = 0; far < 2; far++)
-            whole[far] = _mm256_cvtps_epi32((__m256)LOAD(ready[i % 2] + SIDE * (i / 2 + 4 * far)));
-        y[i] = _mm256_permute4x64_epi64(_mm256_packs_epi32(whole[0], whole[1]), 0xD8);
+    __m256i x[4];
+    for (int l = 0; l < 4; l++) {
+        const __m128i *low = (const __m128i *)((const int16_t *)src[l] + from);
+        const __m128i *high = (const __m128i *)((const int16_t *)src[l + 4] + from);
+        x[l] = _mm256_castsi128_si256(src[l] ? _mm_loadu_si128(low) : _mm_setzero_si128());
+        x[l] = _mm256_inserti128_si256(x[l], src[l + 4] ? _mm_loadu_si128(high) : _mm_setzero_si128(), 1);
     }
-    K(transpose_words)(y);
-    for (int l = 0; l < 8; l++)
+    K(transpose_pairs)(x);
+    for (int i = 0; i < 4; i++) {
+        STORE(even + SIDE * i, __builtin_convertvector(((Ints)x[i] << 16) >> 16, Lanes));
+        STORE(odd + SIDE * i, __builtin_convertvector((Ints)x[i] >> 16, Lanes));
+        x[i] = (__m256i)K(to_int16_pairs)(LOAD(even_ready + SIDE * i), LOAD(odd_ready + SIDE * i));
+    }
+    K(transpose_pairs)(x);
+    for (int l = 0; l < 4; l++) {
         if (src[l])
-            _mm256_storeu_si256((__m256i *)dst[l], y[l]);
+            _mm_storeu_si128((__m128i *)((int16_t *)dst[l] + from), _mm256_castsi256_si128(x[l]));
+        if (src[l + 4])
+            _mm_storeu_si128((__m128i *)((int16_t *)dst[l + 4] + from), _mm256_extracti128_si256(x[l], 1));
+    }
 }
 #endif
 
@@ -458,67 +574,67 @@ TARGET INLINE void K(samples_to)(void *dst, ptrdiff_t at, Lanes x, int is_float)
     }
 }
 
+/* One sample of each stream. */
+TARGET INLINE void K(pass_one_side)(const GateFraming *framing, GateState *state, const void *const *src, void *const *dst,
+                                    ptrdiff_t i, int at, int is_float)
+{
+    float *in = (at & 1 ? state->odd : state->even) + SIDE * K(kept_at)(framing, state, at);
+    const float *ready = (at & 1 ? state->odd_ready : state->even_ready) + SIDE * (at / 2);
+    for (int l = 0; l < SIDE; l++) {
+        if (src[l] == NULL)
+            in[l] = 0.0f;
+        else if (is_float) {
+            in[l] = held(((const float *)src[l])[i]) * 32768.0f;
+            ((float *)dst[l])[i] = ready[l] * UNIT;
+        } else {
+            in[l] = (float)((const int16_t *)src[l])[i];
+            ((int16_t *)dst[l])[i] = to_int16(ready[l]);
+        }
+    }
+}
+
 /* Up to the end of the hop: samples of all streams go in where the newest are, and come out of `ready`.  Streams that
    there are not have NULL for src; what is read for them is 0. */
 TARGET INLINE void K(pass_side)(const GateFraming *framing, GateState *state, const void *const *src, void *const *dst,
                                 ptrdiff_t from, int n, int is_float)
 {
-    const int newest = framing->fourier.size - framing->hop;
     int i = 0, at = state->position;
+    for (; i < n && at % 16; i++, at++)
+        K(pass_one_side)(framing, state, src, dst, from + i, at, is_float);
 #if LANES == 8
-    if (at % 2 == 0 && !is_float)
-        for (; i + 16 <= n; i += 16, at += 16) {
-            const int to = SIDE * ((newest + at) / 2), of = SIDE * (at / 2);
-            const int16_t *in[SIDE];
-            int16_t *out[SIDE];
-            for (int l = 0; l < SIDE; l++) {
-                in[l] = src[l] ? (const int16_t *)src[l] + from + i : NULL;
-                out[l] = src[l] ? (int16_t *)dst[l] + from + i : NULL;
-            }
-            K(pass_words)(state->even + to, state->odd + to, state->even_ready + of, state->odd_ready + of, in, out);
+    if (!is_float)
+        for (; i + 8 <= n; i += 8, at += 8) {
+            const int to = SIDE * K(kept_at)(framing, state, at), of = SIDE * (at / 2);
+            K(pass_words)(state->even + to, state->odd + to, state->even_ready + of, state->odd_ready + of, src, dst, from + i);
         }
 #endif
-    if (at % 2 == 0)
-        for (; i + 8 <= n; i += 8, at += 8)
-            for (int lane = 0; lane < SIDE; lane += LANES) {
-                Lanes rows[LANES][8 / LANES], columns[8], out[8];
-                const int to = SIDE * ((newest + at) / 2) + lane, of = SIDE * (at / 2) + lane;
-                float *in[2] = {state->even + to, state->odd + to};
-                const float *ready[2] = {state->even_ready + of, state->odd_ready + of};
-                for (int l = 0; l < LANES; l++)
-                    for (int j = 0; j < 8 / LANES; j++) {
-                        const void *row = src[lane + l];
-                        rows[l][j] = row ? K(samples_from)(row, from + i + LANES * j, is_float) : EACH(0.0f);
-                    }
-                transpose(rows, columns);
-                for (int j = 0; j < 8; j++)
-                    STORE(in[j % 2] + SIDE * (j / 2), columns[j]);
-                for (int l = 0; l < LANES; l++)
-                    for (int j = 0; j < 8 / LANES; j++) {
-                        const int sample = LANES * j + l;       /* transposing undoes itself, LANES by LANES */
-                        rows[l][j] = LOAD(ready[sample % 2] + SIDE * (sample / 2));
-                    }
-                transpose(rows, out);
-                for (int l = 0; l < LANES; l++)
-                    for (int j = 0; j < 8 / LANES; j++)
-                        if (src[lane + l])
-                            K(samples_to)(dst[lane + l], from + i + LANES * j, out[LANES * j + l], is_float);
-            }
-    for (; i < n; i++, at++) {
-        float *in = (at & 1 ? state->odd : state->even) + SIDE * ((newest + at) / 2);
-        const float *ready = (at & 1 ? state->odd_ready : state->even_ready) + SIDE * (at / 2);
-        for (int l = 0; l < SIDE; l++) {
-            if (src[l] == NULL)
-                in[l] = 0.0f;
-            else if (is_float) {
-                in[l] = held(((const float *)src[l])[from + i]) * 32768.0f;
-                ((float *)dst[l])[from + i] = ready[l] * UNIT;
-            } else {
-                in[l] = (float)((const int16_t *)src[l])[from + i];
-                ((int16_t *)dst[l])[from + i] = to_int16(ready[l]);
-            }
+    for (; i + 8 <= n; i += 8, at += 8)
+        for (int lane = 0; lane < SIDE; lane += LANES) {
+            Lanes rows[LANES][8 / LANES], columns[8], out[8];
+            const int to = SIDE * K(kept_at)(framing, state, at) + lane, of = SIDE * (at / 2) + lane;
+            float *in[2] = {state->even + to, state->odd + to};
+            const float *ready[2] = {state->even_ready + of, state->odd_ready + of};
+            for (int l = 0; l < LANES; l++)
+                for (int j = 0; j < 8 / LANES; j++) {
+                    const void *row = src[lane + l];
+                    rows[l][j] = row ? K(samples_from)(row, from + i + LANES * j, is_float) : EACH(0.0f);
+                }
+            transpose(rows, columns);
+            for (int j = 0; j < 8; j++)
+                STORE(in[j % 2] + SIDE * (j / 2), columns[j]);
+            for (int l = 0; l < LANES; l++)
+                for (int j = 0; j < 8 / LANES; j++) {
+                    const int sample = LANES * j + l;       /* transposing undoes itself, LANES by LANES */
+                    rows[l][j] = LOAD(ready[sample % 2] + SIDE * (sample / 2));
+                }
+            transpose(rows, out);
+            for (int l = 0; l < LANES; l++)
+                for (int j = 0; j < 8 / LANES; j++)
+                    if (src[lane + l])
+                        K(samples_to)(dst[lane + l], from + i + LANES * j, out[LANES * j + l], is_float);
         }
-    }
+    for (; i < n; i++, at++)
+        K(pass_one_side)(framing, state, src, dst, from + i, at, is_float);
 }
 
 TARGET INLINE void K(gate_group)(const GateFraming *framing, const GateLevels *levels, GateGroup *group,

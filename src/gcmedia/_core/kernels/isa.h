@@ -15,13 +15,13 @@
 #if defined(__x86_64__)
 #define GCMEDIA_X86 1
 #include <immintrin.h>
-#define AVX2 __attribute__((target("avx2")))
+#define AVX2 __attribute__((target("avx2,fma")))
 /* VBMI and VNNI stand for Ice Lake, Zen 4 and later: processors on which wide registers do not lower the clock. */
 #if defined(__clang__)
-#define AVX512 __attribute__((target("avx2,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")))
+#define AVX512 __attribute__((target("avx2,fma,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni")))
 #else
 #define AVX512 \
-    __attribute__((target("avx2,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni,prefer-vector-width=512")))
+    __attribute__((target("avx2,fma,bmi2,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vnni,prefer-vector-width=512")))
 #endif
 #elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(__ARM_BIG_ENDIAN)
 #define GCMEDIA_NEON 1

@@ -43,6 +43,7 @@ typedef struct {
 /* One stream; what a hop touches, and nothing else. */
 typedef struct {
     int position;                   /* samples taken since the last hop */
+    int start;                      /* row of 8 where the newest frame begins, in the usual framing; 0 in others */
     int n_warm;                     /* frames with sound in them so far, until there are enough */
     float *even, *odd;              /* half each: the newest frame's samples, as int16 has them */
     float *even_tail, *odd_tail;    /* overlap / 2 each: what the last frame adds to the next output */

@@ -12,6 +12,9 @@
 #undef STORE_INTS
 #undef EACH
 #undef EACH_INT
+#undef fused_add
+#undef fused_sub
+#undef fused_from
 #undef least_of
 #undef most_of
 #undef lesser_of
@@ -21,7 +24,9 @@
 #undef any_over
 #undef sum_of_8
 #undef transpose
+#undef transpose_back
 #undef DEFINE_STAGE
+#undef FUSED_lanes
 #undef GET_lanes
 #undef PUT_lanes
 #undef RUN_STAGE

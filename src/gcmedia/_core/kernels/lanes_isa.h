@@ -1,7 +1,7 @@
 /* Some floats at a time: as many as the instruction set has in a register.  Included once for each set.
 
-   Additions, multiplications and divisions are IEEE 754's, never fused, and minimum and maximum are `a < b ? a : b`, so
-   every set of kernels gives the same bits, however wide. */
+   Additions, multiplications and divisions are IEEE 754's, fused where it is written and nowhere else, and minimum and
+   maximum are `a < b ? a : b`, so every set of kernels gives the same bits, however wide. */
 
 #ifdef ISA
 
@@ -26,6 +26,45 @@ TARGET INLINE Lanes K(each)(float x) { return (Lanes){x, x, x, x, x, x, x, x}; }
 #else
 TARGET INLINE Lanes K(each)(float x) { return (Lanes){x, x, x, x}; }
 #endif
+
+/* a * b + c, a * b - c and c - a * b, rounded once. */
+#if LANES == 16
+TARGET INLINE Lanes K(fused_add)(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+TARGET INLINE Lanes K(fused_sub)(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm512_fmsub_ps((__m512)a, (__m512)b, (__m512)c); }
+TARGET INLINE Lanes K(fused_from)(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+#elif LANES == 8
+TARGET INLINE Lanes K(fused_add)(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+TARGET INLINE Lanes K(fused_sub)(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm256_fmsub_ps((__m256)a, (__m256)b, (__m256)c); }
+TARGET INLINE Lanes K(fused_from)(Lanes a, Lanes b, Lanes c) { return (Lanes)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+#else
+#if defined(GCMEDIA_X86)
+/* A call, for it is long. */
+static __attribute__((noinline, unused)) Lanes K(fused_add)(Lanes a, Lanes b, Lanes c)
+{
+    const __m128 x = (__m128)a, y = (__m128)b, z = (__m128)c;
+    const __m128d low = fused_halves(_mm_cvtps_pd(x), _mm_cvtps_pd(y), _mm_cvtps_pd(z));
+    const __m128d high = fused_halves(_mm_cvtps_pd(_mm_movehl_ps(x, x)), _mm_cvtps_pd(_mm_movehl_ps(y, y)),
+                                      _mm_cvtps_pd(_mm_movehl_ps(z, z)));
+    return (Lanes)_mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+}
+#elif defined(GCMEDIA_NEON)
+TARGET INLINE Lanes K(fused_add)(Lanes a, Lanes b, Lanes c)
+{
+    return (Lanes)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+#else
+TARGET INLINE Lanes K(fused_add)(Lanes a, Lanes b, Lanes c)
+{
+    return (Lanes){fused_one(a[0], b[0], c[0]), fused_one(a[1], b[1], c[1]), fused_one(a[2], b[2], c[2]),
+                   fused_one(a[3], b[3], c[3])};
+}
+#endif
+TARGET INLINE Lanes K(fused_sub)(Lanes a, Lanes b, Lanes c) { return K(fused_add)(a, b, -c); }
+TARGET INLINE Lanes K(fused_from)(Lanes a, Lanes b, Lanes c) { return K(fused_add)(-a, b, c); }
+#endif
+#define fused_add K(fused_add)
+#define fused_sub K(fused_sub)
+#define fused_from K(fused_from)
 
 #if LANES != 16                     /* the widest are for plain loops only */
 #if LANES == 8
@@ -135,6 +174,25 @@ TARGET INLINE void K(transpose)(Lanes (*rows)[2], Lanes *columns)
 }
 #endif
 #define transpose K(transpose)
+
+/* Undo it. */
+#if LANES == 8
+#define transpose_back(columns, rows) transpose((Lanes (*)[1])(columns), (Lanes *)(rows))
+#else
+TARGET INLINE void K(transpose_back)(const Lanes *columns, Lanes (*rows)[2])
+{
+    for (int side = 0; side < 2; side++) {
+        Lanes part[8];
+        Lanes four[4][2];
+        for (int i = 0; i < 4; i++)
+            four[i][0] = four[i][1] = columns[4 * side + i];
+        transpose(four, part);
+        for (int i = 0; i < 4; i++)
+            rows[i][side] = part[i];
+    }
+}
+#define transpose_back K(transpose_back)
+#endif
 #endif
 
 #endif

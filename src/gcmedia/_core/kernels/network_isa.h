@@ -9,18 +9,16 @@ TARGET INLINE Lanes K(log2_lanes)(Lanes x)
 {
     const Ints exponent = ((Ints)x - EACH_INT(0x3F3504F3)) >> 23;
     const Lanes t = (Lanes)((Ints)x - (exponent << 23)) - EACH(1.0f);
-    Lanes p = EACH(0.44507039f);
-    p = p * t + EACH(-0.75408155f);
-    p = p * t + EACH(1.44515204f);
-    return __builtin_convertvector(exponent, Lanes) + t * p;
+    const Lanes p = fused_add(fused_add(EACH(0.44507039f), t, EACH(-0.75408155f)), t, EACH(1.44515204f));
+    return fused_add(t, p, __builtin_convertvector(exponent, Lanes));
 }
 
 /* 2**x for -120 <= x <= 120; relative error below 2e-3, or 0.02 dB. */
 TARGET INLINE Lanes K(exp2_lanes)(Lanes x)
 {
     const Lanes whole = x + EACH(ROUNDER), t = x - (whole - EACH(ROUNDER));
-    const Lanes p = EACH(0.23986401f) * t + EACH(0.70294183f);
-    return (Lanes)((Ints)(EACH(1.0f) + t * p) + ((Ints)whole << 23));   /* of ROUNDER nothing is left by that */
+    const Lanes p = fused_add(EACH(0.23986401f), t, EACH(0.70294183f));
+    return (Lanes)((Ints)fused_add(t, p, EACH(1.0f)) + ((Ints)whole << 23));   /* of ROUNDER nothing is left by that */
 }
 
 /* Sums over the bins of each band, by pairs of pairs; the last 4 of 24 are 0. */
@@ -112,17 +110,19 @@ TARGET INLINE void K(dense)(const uint8_t *octets, int n_fours, const int8_t *w,
 }
 
 /* A ratio, a shape, and what is kept in mind, within their bounds, as numbers of 0 to 127 over ROUNDER. */
-TARGET INLINE Ints K(told_ratio)(Lanes x) { return (Ints)(x * 63.0f + EACH(ROUNDER + 32.0f)); }
-TARGET INLINE Ints K(told_shape)(Lanes x) { return (Ints)(x * 42.0f + EACH(ROUNDER + 64.0f)); }
-TARGET INLINE Ints K(told_kept)(Lanes x) { return (Ints)(x * 63.0f + EACH(ROUNDER + 64.0f)); }
+TARGET INLINE Ints K(told_ratio)(Lanes x) { return (Ints)fused_add(x, EACH(63.0f), EACH(ROUNDER + 32.0f)); }
+TARGET INLINE Ints K(told_shape)(Lanes x) { return (Ints)fused_add(x, EACH(42.0f), EACH(ROUNDER + 64.0f)); }
+TARGET INLINE Ints K(told_kept)(Lanes x) { return (Ints)fused_add(x, EACH(63.0f), EACH(ROUNDER + 64.0f)); }
 
 /* As octets. */
 TARGET INLINE void K(store_octets)(uint8_t *at, Ints told)
 {
-#if LANES == 8
-    const __m256i whole = (__m256i)(told & EACH_INT(127));
-    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
-    _mm_storel_epi64((__m128i *)at, _mm_packus_epi16(words, words));
+#if defined(HAS_VNNI)
+    _mm_storel_epi64((__m128i *)at, _mm256_cvtepi32_epi8((__m256i)told));
+#elif LANES == 8
+    const __m256i first = _mm256_setr_epi32(0x0C080400, 0, 0, 0, 0x0C080400, 0, 0, 0);
+    const __m256i fours = _mm256_shuffle_epi8((__m256i)told, first);
+    _mm_storel_epi64((__m128i *)at, _mm_unpacklo_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1)));
 #elif defined(GCMEDIA_X86)
     const __m128i words = _mm_packs_epi32((__m128i)(told & EACH_INT(127)), _mm_setzero_si128());
     const int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
@@ -149,8 +149,8 @@ TARGET INLINE void K(hear)(GateFrame *frame)
     for (int kind = 0; kind < 3; kind++)                /* what is over is written over */
         for (int b = 0; b < 24 / LANES; b++)
             STORE(frame->over + kind * N_BANDS + b * LANES, noise[b]);
-    for (int b = N_BANDS; b < 24; b++)
-        loud[b / LANES][b % LANES] = 0.0f;
+    for (int b = 16 / LANES; b < 24 / LANES; b++)
+        loud[b] = (Lanes)((Ints)loud[b] & LOAD_INTS(IS_BAND + b * LANES));
     for (int l = 0; l < 8 / LANES; l++)
         total[l] = loud[l] + loud[8 / LANES + l] + loud[16 / LANES + l];
     mean = sum_of_8(total) * (1.0f / N_BANDS);
@@ -169,11 +169,11 @@ TARGET INLINE void K(remember)(GateFrame *frame, const Ints *of_kept, const Ints
         const Ints gate = of_kept[g] + of_ratios[g] + of_shapes[g];
         const Ints fresh = of_kept[N + g] + of_ratios[N + g] + of_shapes[N + g];
         const float *worth = NETWORK_WORTH + g * LANES, *bias = NETWORK_BIAS + g * LANES;
-        const Lanes a = __builtin_convertvector(gate, Lanes) * LOAD(worth) + LOAD(bias);
-        const Lanes b = __builtin_convertvector(fresh, Lanes) * LOAD(worth + GATE_HIDDEN) + LOAD(bias + GATE_HIDDEN);
+        const Lanes a = fused_add(__builtin_convertvector(gate, Lanes), LOAD(worth), LOAD(bias));
+        const Lanes b = fused_add(__builtin_convertvector(fresh, Lanes), LOAD(worth + GATE_HIDDEN), LOAD(bias + GATE_HIDDEN));
         const Lanes z = least_of(most_of(a, EACH(0.0f)), EACH(1.0f));
         const Lanes c = least_of(most_of(b, EACH(-1.0f)), EACH(1.0f));
-        const Lanes now = c + z * (LOAD(hidden) - c);
+        const Lanes now = fused_add(z, LOAD(hidden) - c, c);
         STORE(hidden, now);
         K(store_octets)(frame->kept + g * LANES, K(told_kept)(now));
     }
@@ -195,8 +195,8 @@ TARGET INLINE void K(steer)(GateFrame *frame)
     K(remember)(frame, kept, ratios, shapes);
     K(dense)(frame->kept, GATE_HIDDEN / 4, NETWORK_OUT_WEIGHTS, said, M);
     for (int o = 0; o < N_OUT; o += LANES) {
-        const Lanes a = __builtin_convertvector(said[o / LANES], Lanes) * LOAD(NETWORK_OUT_WORTH + o);
-        const Lanes y = a + LOAD(NETWORK_OUT_BIAS + o) + LOAD(frame->over + o) * LOAD(NETWORK_SKIP + o);
+        const Lanes a = fused_add(LOAD(frame->over + o), LOAD(NETWORK_SKIP + o), LOAD(NETWORK_OUT_BIAS + o));
+        const Lanes y = fused_add(__builtin_convertvector(said[o / LANES], Lanes), LOAD(NETWORK_OUT_WORTH + o), a);
         STORE(frame->weights + o, K(exp2_lanes)(least_of(most_of(y, EACH(-8.0f)), LOAD(NETWORK_MOST + o))));
     }
 }

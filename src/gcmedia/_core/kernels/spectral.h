@@ -12,6 +12,10 @@ enum {
     WARM_HOPS = 8,              /* all sound is taken for noise at first */
     N_BANDS = 20,               /* 8 of 2 bins, 4 each of 4, of 8 and of 16; what is beyond belongs to the last */
     BAND_BINS = 128,
+    USUAL_HOP = 144,            /* samples between frames of 256, of 8 kHz, and by how much their outputs overlap: */
+    USUAL_OVERLAP = 16,         /* whole rows of 8 of either half of the samples */
+    HOP_ROWS = USUAL_HOP / 16,
+    FIRST_ROW = 16 - (USUAL_HOP + USUAL_OVERLAP) / 16,          /* that is put out */
     N_OUT = 64                  /* 20 of each kind, and 4 that are not used */
 };
 
@@ -34,6 +38,26 @@ enum { MAX_FOURIER = 4096, MAX_POINTS = MAX_FOURIER / 2 + 16 };
 
 #define GET_point(at) (*(at))
 #define PUT_point(at, x) (*(at) = (x))
+#define FUSED_point(x, factor, y) fused_one(x, factor, y)
+
+/* a * b + c, rounded once: an instruction where there is one, and the library's function where not. */
+INLINE float fused_one(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+#ifdef GCMEDIA_X86
+/* The same without such an instruction, of numbers that are floats in doubles, so that a * b is exact.  The sum is
+   rounded to odd, which keeps what a second rounding, to float, must know (S. Boldo and G. Melquiond, Emulation of FMA
+   and correctly rounded sums: proved algorithms using rounding to odd, IEEE Trans. Computers 57(4), 2008). */
+INLINE __m128d fused_halves(__m128d a, __m128d b, __m128d c)
+{
+    const __m128d product = _mm_mul_pd(a, b), sum = _mm_add_pd(product, c), part = _mm_sub_pd(sum, product);
+    const __m128d rest = _mm_add_pd(_mm_sub_pd(product, _mm_sub_pd(sum, part)), _mm_sub_pd(c, part));
+    const __m128i inexact = _mm_castpd_si128(_mm_cmpneq_pd(rest, _mm_setzero_pd()));
+    const __m128i signs = _mm_srai_epi32(_mm_castpd_si128(_mm_xor_pd(sum, rest)), 31);
+    const __m128i too_far = _mm_and_si128(inexact, _mm_shuffle_epi32(signs, 0xF5));        /* -1 where it was rounded up */
+    const __m128i towards_0 = _mm_add_epi64(_mm_castpd_si128(sum), too_far);
+    return _mm_castsi128_pd(_mm_or_si128(towards_0, _mm_srli_epi64(inexact, 63)));
+}
+#endif
 
 INLINE float sum4(const float *x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 INLINE float sum8(const float *x) { return sum4(x) + sum4(x + 4); }
@@ -71,7 +95,7 @@ typedef struct {
 /* That of 8 kHz: its tables, and sizes that are constants. */
 INLINE GateFraming usual_framing(const GateFraming *framing)
 {
-    GateFraming usual = {.hop = 144, .overlap = 16, .n_bins = 136};
+    GateFraming usual = {.hop = USUAL_HOP, .overlap = USUAL_OVERLAP, .n_bins = 136};
     usual.fourier.size = 256;
     usual.fourier.half = 128;
     usual.fourier.n_columns = 8;
@@ -86,7 +110,8 @@ INLINE GateFraming usual_framing(const GateFraming *framing)
 
 INLINE int is_usual(const GateFraming *framing)
 {
-    return framing->fourier.half == 128 && framing->hop == 144 && framing->overlap == 16 && framing->n_bins == 136;
+    return framing->fourier.half == 128 && framing->hop == USUAL_HOP && framing->overlap == USUAL_OVERLAP &&
+           framing->n_bins == 136;
 }
 
 enum { FRAME_ROOM = 4 * (MAX_POINTS + 16) };
@@ -118,6 +143,18 @@ INLINE void lay_out_frame(GateFrame *frame, GateState *state, float *room, int n
 static const int32_t BAND_OF[BAND_BINS] __attribute__((aligned(64))) = {
     TWICE(0), TWICE(1), TWICE(2), TWICE(3), TWICE(4), TWICE(5), TWICE(6), TWICE(7), FOUR(8), FOUR(9), FOUR(10), FOUR(11),
     EIGHT(12), EIGHT(13), EIGHT(14), EIGHT(15), SIXTEEN(16), SIXTEEN(17), SIXTEEN(18), SIXTEEN(19),
+};
+
+/* Whether there is such a band, as a mask. */
+static const int32_t IS_BAND[24] __attribute__((aligned(64))) = {
+    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0,
+};
+
+/* Where the bank's transform of 128 points leaves bin k; the last one is no point. */
+#define EVERY_8(i) (i), (i) + 8, (i) + 16, (i) + 24
+#define COLUMN(i) EVERY_8(i), EVERY_8((i) + 32), EVERY_8((i) + 64), EVERY_8((i) + 96)
+static const uint8_t PLACES[129] = {
+    COLUMN(0), COLUMN(1), COLUMN(2), COLUMN(3), COLUMN(4), COLUMN(5), COLUMN(6), COLUMN(7), 128,
 };
 
 /* The widest vectors of a set, for what is done bin by bin: its own, but for AVX-512. */

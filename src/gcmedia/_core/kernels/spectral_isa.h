@@ -4,19 +4,6 @@
 
 #ifdef ISA
 
-/* Power of all bins, and the most of it: whether that of a sound, and whether more than noise can have. */
-TARGET INLINE void K(find_power)(const GateLevels *levels, GateFrame *frame, int n_bins)
-{
-    Lanes loudest = EACH(0.0f);
-    for (int k = 0; k < n_bins; k += LANES) {
-        const Lanes r = LOAD(frame->re + k), i = LOAD(frame->im + k), p = r * r + i * i;
-        loudest = most_of(p, loudest);
-        STORE(frame->power + k, p);
-    }
-    frame->sounds = any_over(loudest, EACH(TINY_POWER));
-    frame->loud = any_over(loudest, EACH(levels->most_power));
-}
-
 /* Take the mean of the first whole frames for noise, as far as the floor allows. */
 TARGET INLINE void K(warm_up)(const GateLevels *levels, GateFrame *frame, int n_bins)
 {
@@ -27,8 +14,8 @@ TARGET INLINE void K(warm_up)(const GateLevels *levels, GateFrame *frame, int n_
     for (int k = 0; k < n_bins; k += LANES) {
         const Lanes p = LOAD(power + k), quiet = least_of(p, EACH(warm_power));
         const Lanes noise = LOAD(at.noise + k), smoothed = LOAD(at.smoothed + k);
-        const Lanes now = most_of(noise + (quiet - noise) * share, EACH(TINY_POWER));
-        const Lanes smooth = smoothed + (p * MINIMUM_BIAS - smoothed) * share;
+        const Lanes now = most_of(fused_add(quiet - noise, EACH(share), noise), EACH(TINY_POWER));
+        const Lanes smooth = fused_add(fused_sub(p, EACH(MINIMUM_BIAS), smoothed), EACH(share), smoothed);
         STORE(at.noise + k, now);
         STORE(excess + k, most_of(p - now, EACH(0.0f)));
         STORE(at.smoothed + k, smooth);
@@ -50,9 +37,9 @@ TARGET INLINE void K(overlap_add)(const float *y, const float *window, float *ta
 {
     int k = 0;
     for (; k + LANES <= overlap; k += LANES)
-        STORE(ready + k, LOAD(tail + k) + LOAD(y + k) * LOAD(window + k));
+        STORE(ready + k, fused_add(LOAD(y + k), LOAD(window + k), LOAD(tail + k)));
     for (; k < overlap; k++)
-        ready[k] = tail[k] + y[k] * window[k];
+        ready[k] = fused_one(y[k], window[k], tail[k]);
     for (; k + LANES <= hop; k += LANES)
         STORE(ready + k, LOAD(y + k) * LOAD(window + k));
     for (; k < hop; k++)
@@ -69,39 +56,57 @@ TARGET INLINE Ints K(to_int16_lanes)(Lanes x)
 }
 
 
-/* Up to the end of the hop: samples go in where the newest are, and come out of `ready`. */
-TARGET INLINE void K(pass_int16)(const GateFraming *framing, GateState *state, const int16_t *src, int16_t *dst, int n)
+/* Nearest int16 of both, saturated: a pair in each lane. */
+TARGET INLINE Ints K(to_int16_pairs)(Lanes even, Lanes odd)
 {
-    const int from = framing->fourier.size - framing->hop;
-    int i = 0, at = state->position;
-    if (at % 2 == 0)
-        for (; i + 2 * LANES <= n; i += 2 * LANES, at += 2 * LANES) {
-            Ints pairs, out;
-            const Ints even = K(to_int16_lanes)(LOAD(state->even_ready + at / 2));
-            const Ints odd = K(to_int16_lanes)(LOAD(state->odd_ready + at / 2));
-            memcpy(&pairs, src + i, sizeof pairs);
-            STORE(state->even + (from + at) / 2, __builtin_convertvector((pairs << 16) >> 16, Lanes));
-            STORE(state->odd + (from + at) / 2, __builtin_convertvector(pairs >> 16, Lanes));
-            out = (even & EACH_INT(0xFFFF)) | (odd << 16);
-            memcpy(dst + i, &out, sizeof out);
-        }
-    for (; i < n; i++, at++) {
-        float *in = at & 1 ? state->odd : state->even;
-        const float *ready = at & 1 ? state->odd_ready : state->even_ready;
-        in[(from + at) / 2] = (float)src[i];
-        dst[i] = to_int16(ready[at / 2]);
+#if LANES == 8
+    const __m256i apart = _mm256_packs_epi32(_mm256_cvtps_epi32((__m256)even), _mm256_cvtps_epi32((__m256)odd));
+    const __m128i order = _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    return (Ints)_mm256_shuffle_epi8(apart, _mm256_broadcastsi128_si256(order));
+#else
+    return (K(to_int16_lanes)(even) & EACH_INT(0xFFFF)) | (K(to_int16_lanes)(odd) << 16);
+#endif
+}
+
+/* Where a sample of the hop is kept: half its place in the frame, and the ring goes round. */
+INLINE int K(kept_at)(const GateFraming *framing, const GateState *state, int at)
+{
+    const int place = 8 * state->start + (framing->fourier.size - framing->hop + at) / 2;
+    return place < framing->fourier.half ? place : place - framing->fourier.half;
+}
+
+TARGET INLINE void K(pass_sample)(const GateFraming *framing, GateState *state, const void *src, void *dst, int i, int at,
+                                  int is_float)
+{
+    float *in = (at & 1 ? state->odd : state->even) + K(kept_at)(framing, state, at);
+    const float ready = (at & 1 ? state->odd_ready : state->even_ready)[at / 2];
+    if (is_float) {
+        *in = held(((const float *)src)[i]) * 32768.0f;
+        ((float *)dst)[i] = ready * UNIT;
+    } else {
+        *in = (float)((const int16_t *)src)[i];
+        ((int16_t *)dst)[i] = to_int16(ready);
     }
 }
 
-TARGET INLINE void K(pass_float32)(const GateFraming *framing, GateState *state, const float *src, float *dst, int n)
+/* Up to the end of the hop: samples go in where the newest are, and come out of `ready`. */
+TARGET INLINE void K(pass)(const GateFraming *framing, GateState *state, const void *src, void *dst, int n, int is_float)
 {
-    const int from = framing->fourier.size - framing->hop;
-    for (int i = 0, at = state->position; i < n; i++, at++) {
-        float *in = at & 1 ? state->odd : state->even;
-        const float *ready = at & 1 ? state->odd_ready : state->even_ready;
-        in[(from + at) / 2] = held(src[i]) * 32768.0f;
-        dst[i] = ready[at / 2] * UNIT;
+    int i = 0, at = state->position;
+    for (; i < n && at % 16 && !is_float; i++, at++)
+        K(pass_sample)(framing, state, src, dst, i, at, 0);
+    for (; i + 2 * LANES <= n && !is_float; i += 2 * LANES, at += 2 * LANES) {
+        Ints pairs, out;
+        const int to = K(kept_at)(framing, state, at);
+        const Lanes even = LOAD(state->even_ready + at / 2), odd = LOAD(state->odd_ready + at / 2);
+        memcpy(&pairs, (const int16_t *)src + i, sizeof pairs);
+        STORE(state->even + to, __builtin_convertvector((pairs << 16) >> 16, Lanes));
+        STORE(state->odd + to, __builtin_convertvector(pairs >> 16, Lanes));
+        out = K(to_int16_pairs)(even, odd);
+        memcpy((int16_t *)dst + i, &out, sizeof out);
     }
+    for (; i < n; i++, at++)
+        K(pass_sample)(framing, state, src, dst, i, at, is_float);
 }
 
 TARGET INLINE void K(weigh)(const float *x, const float *window, float *y, int n)
@@ -123,20 +128,6 @@ TARGET INLINE void K(move_down)(float *x, int by, int n)
         x[k] = x[k + by];
 }
 
-/* The first stage of the usual transform, of samples that are weighed by the window meanwhile. */
-TARGET INLINE void K(weighed_stage)(const FourierPlan *plan, const float *even, const float *odd, const float *window,
-                                    float *yr, float *yi)
-{
-#define WEIGHED(x, w, row) (LOAD((x) + 8 * (row) + q) * LOAD((w) + 8 * (row) + q))
-#define BOTH(row) WEIGHED(even, window, row), WEIGHED(odd, window + 128, row)
-    for (int p = 0; p < 4; p++)
-        for (int q = 0; q < 8; q += LANES)
-            K(cross4_lanes)(BOTH(p), BOTH(p + 4), BOTH(p + 8), BOTH(p + 12), yr + 32 * p + q, yi + 32 * p + q, 8,
-                            p ? plan->stage_twiddles + 6 * p : NULL);
-#undef BOTH
-#undef WEIGHED
-}
-
 /* Take the newest frame's spectrum, and follow the noise; make room for the samples of the next. */
 TARGET INLINE void K(analyse)(const GateFraming *framing, const GateLevels *levels, GateFrame *frame)
 {
@@ -144,25 +135,29 @@ TARGET INLINE void K(analyse)(const GateFraming *framing, const GateLevels *leve
     const FourierPlan *plan = &framing->fourier;
     const int half = plan->half, hop = framing->hop / 2, n_bins = framing->n_bins;
     GateState *state = frame->state;
+    Lanes most;
     if (half == 128) {
-        K(weighed_stage)(plan, state->even, state->odd, framing->analysis, br, bi);
-        K(run_stage)(4, 1, 32, br, bi, ar, ai, NULL);
-        K(transform_across)(plan, ar, ai, br, bi);
-        K(part)(plan, br, bi, frame->re, frame->im);
+        K(forward_128)(plan, state->even, state->odd, state->start, framing->analysis, br, bi);
+        most = K(part)(plan, br, bi, frame->re, frame->im, frame->power);
     } else {
         K(weigh)(state->even, framing->analysis, ar, half);
         K(weigh)(state->odd, framing->analysis + half, ai, half);
         if (K(transform)(plan, ar, ai, br, bi))
-            K(part)(plan, br, bi, frame->re, frame->im);
+            most = K(part)(plan, br, bi, frame->re, frame->im, frame->power);
         else
-            K(part)(plan, ar, ai, frame->re, frame->im);
+            most = K(part)(plan, ar, ai, frame->re, frame->im, frame->power);
     }
-    K(move_down)(state->even, hop, half);
-    K(move_down)(state->odd, hop, half);
+    if (is_usual(framing))
+        state->start = (state->start + HOP_ROWS) & 15;
+    else {
+        K(move_down)(state->even, hop, half);
+        K(move_down)(state->odd, hop, half);
+    }
     for (int k = half + LANES; k < n_bins; k++)
-        frame->re[k] = frame->im[k] = 0.0f;
+        frame->re[k] = frame->im[k] = frame->power[k] = 0.0f;
     /* Digital silence is no sample of the noise: a pause in the sending must not make the line's noise speech. */
-    K(find_power)(levels, frame, n_bins);
+    frame->sounds = any_over(most, EACH(TINY_POWER));
+    frame->loud = any_over(most, EACH(levels->most_power));
     if (!frame->sounds)
         return;
     if (state->n_warm < WARM_HOPS)
@@ -185,14 +180,24 @@ TARGET INLINE void K(synthesise)(const GateFraming *framing, const GateLevels *l
         WIDEST(find_heard_gains)(least_gain, *state, frame->power, frame->excess, frame->weights);
         K(find_gains)(least_gain, *state, frame->power, frame->excess, EACH(weights[0]), EACH(weights[N_BANDS]),
                       EACH(weights[2 * N_BANDS]), BAND_BINS, framing->n_bins);
-        if (frame->loud)
-            K(let_pass)(least_gain, levels->most_power, frame->re, frame->im, state->clean, frame->power, framing->n_bins);
+        if (frame->loud) {
+            K(let_pass)(levels->most_power, frame->re, frame->im, state->clean, frame->power, framing->n_bins);
+            frame->power[0] = least_gain;       /* DC never does */
+        }
     } else
         for (int k = 0; k < framing->n_bins; k += LANES)
             STORE(frame->power + k, EACH(1.0f));
     /* Imaginary before real turns the transform round. */
     K(join)(plan, frame->re, frame->im, frame->power, ai, ar);
-    if (K(transform)(plan, ar, ai, br, bi)) {
+    if (is_usual(framing)) {
+        K(backward_128)(plan, ar, ai, NULL, NULL, state, framing->synthesis);
+        return;
+    }
+    if (plan->half == 128) {
+        K(backward_128)(plan, ar, ai, br, bi, NULL, NULL);
+        even = bi;
+        odd = br;
+    } else if (K(transform)(plan, ar, ai, br, bi)) {
         even = bi;
         odd = br;
     }
@@ -224,13 +229,11 @@ TARGET static void K(gate_hop)(const GateFraming *framing, const GateLevels *lev
 TARGET INLINE void K(gate)(const GateFraming *framing, const GateLevels *levels, GateState *state,
                            const void *src, void *dst, ptrdiff_t n_samples, int is_float)
 {
+    const int size = is_float ? sizeof(float) : sizeof(int16_t);
     for (ptrdiff_t at = 0; at < n_samples;) {
         const int left = framing->hop - state->position;
         const int n = n_samples - at < left ? (int)(n_samples - at) : left;
-        if (is_float)
-            K(pass_float32)(framing, state, (const float *)src + at, (float *)dst + at, n);
-        else
-            K(pass_int16)(framing, state, (const int16_t *)src + at, (int16_t *)dst + at, n);
+        K(pass)(framing, state, (const char *)src + at * size, (char *)dst + at * size, n, is_float);
         at += n;
         state->position += n;
         if (n == left) {
