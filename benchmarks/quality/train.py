@@ -345,9 +345,9 @@ def by_ear(p: Any, noisy: Any, clean: Any, speech: Any, under: float = 0.65) -> 
     fine = (found / level + 1e-5) ** 0.15 - (0.81 * wanted / level + 1e-5) ** 0.15
     return (
         -1.5 * heard
-        + 25 * (1 - jnp.mean(perception.stoi(out, speech)))
+        + 22 * (1 - jnp.mean(perception.stoi(out, speech)))
         + 0.1 * jnp.mean(jnp.log10(distortion + 1e-3))
-        + 0.4 * jnp.mean(louder)
+        + 0.6 * jnp.mean(louder)
         + jnp.mean(jnp.where(fine < 0, under, 1.0) * fine * fine * TILT)
     )
 
