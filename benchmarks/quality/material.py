@@ -4,6 +4,9 @@ Speech is espeak-ng's, in several voices, and the prompts of Debian's asterisk-c
 spoken.  Noise is synthesised: white, pink, babble (other voices, all at once), hum (mains and its harmonics),
 music-like (chords with decay), street-like (rumble, passing cars, a horn far off), and stepped (white, 15 dB up in the
 middle).
+
+``EASY_NOISES`` are four that take less from speech: pink goes on under 20 Hz, where nobody speaks, and hum is but five
+harmonics and little beside them.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ Signal = npt.NDArray[np.float64]
 RATE = 8000
 LEVEL_DB = -26.0  # of active speech, relative to full scale
 LEAD = RATE // 2  # samples before the first word
+EASY_LEAD = 3 * RATE // 2
 PROMPTS = Path(os.environ.get("GCMEDIA_PROMPTS", "/usr/share/asterisk/sounds/en_US_f_Allison"))
 
 SENTENCES = (
@@ -98,14 +102,14 @@ def spoken(text: str, voice: str, speed: int, pitch: int) -> Signal:
         return read(path)
 
 
-def with_lead(x: Signal) -> Signal:
-    """Half a second of nothing before, some after, at the usual level."""
-    return level(np.concatenate([np.zeros(LEAD), x, np.zeros(RATE // 2)]))
+def with_lead(x: Signal, lead: int = LEAD) -> Signal:
+    """Nothing before, half a second of it after, at the usual level."""
+    return level(np.concatenate([np.zeros(lead), x, np.zeros(RATE // 2)]))
 
 
-def espeak(index: int) -> Signal:
+def espeak(index: int, lead: int = LEAD) -> Signal:
     """The index-th synthetic utterance."""
-    return with_lead(spoken(SENTENCES[index % len(SENTENCES)], *VOICES[index % len(VOICES)]))
+    return with_lead(spoken(SENTENCES[index % len(SENTENCES)], *VOICES[index % len(VOICES)]), lead)
 
 
 def natural(index: int) -> Signal | None:
@@ -135,6 +139,10 @@ def pink(n: int, seed: int) -> Signal:
     return shaped(n, seed, lambda f: 1 / np.sqrt(np.maximum(f, 20.0)))
 
 
+def deep_pink(n: int, seed: int) -> Signal:
+    return shaped(n, seed, lambda f: np.where(f > 0, 1 / np.sqrt(np.maximum(f, 1e-3)), 0.0))
+
+
 def babble(n: int, seed: int) -> Signal:
     rng = np.random.default_rng(seed)
     x = np.zeros(n)
@@ -150,6 +158,13 @@ def hum(n: int, seed: int) -> Signal:
     t = np.arange(n) / RATE
     x = sum(k**-0.7 * np.sin(2 * np.pi * (k * mains * t + rng.uniform())) for k in (1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 20))
     return np.asarray(x + 0.03 * white(n, seed + 1))
+
+
+def bare_hum(n: int, seed: int) -> Signal:
+    rng = np.random.default_rng(seed)
+    t = np.arange(n) / RATE
+    x = sum(np.sin(2 * np.pi * (50 * k * t + rng.uniform())) for k in range(1, 6))
+    return np.asarray(x / np.std(x) + 0.07 * white(n, seed + 1))
 
 
 def music(n: int, seed: int) -> Signal:
@@ -185,11 +200,14 @@ def stepped(n: int, seed: int) -> Signal:
 NOISES: dict[str, Callable[[int, int], Signal]] = {
     "white": white, "pink": pink, "babble": babble, "hum": hum, "music": music, "street": street, "stepped": stepped,
 }  # fmt: skip
+EASY_NOISES: dict[str, Callable[[int, int], Signal]] = {
+    "white": white, "pink": deep_pink, "babble": babble, "hum": bare_hum,
+}  # fmt: skip
 
 
-def mix(speech: Signal, noise: str, snr_db: float, seed: int) -> Signal:
+def mix(speech: Signal, noise: str, snr_db: float, seed: int, easy: bool = False) -> Signal:
     """Speech with noise so many dB under its active parts."""
-    x = NOISES[noise](len(speech), zlib.crc32(f"{noise}/{seed}".encode()))
+    x = (EASY_NOISES if easy else NOISES)[noise](len(speech), zlib.crc32(f"{noise}/{seed}".encode()))
     power = np.mean(speech[active(speech)] ** 2)
     return np.asarray(speech + x * np.sqrt(power / np.mean(x**2) / 10 ** (snr_db / 10)))
 

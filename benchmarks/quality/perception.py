@@ -1,8 +1,8 @@
-"""PESQ and STOI of power spectra, so that a network can be taught by them: in jax, with a slope everywhere.
+"""PESQ and STOI of sound at 8 kHz, so that a network can be taught by them: in jax, with a slope everywhere.
 
-What differs from the judges (scores.py): the spectra are the gate's own, through its window; nothing is aligned in
-time, as nothing is late; the asymmetry of P.862 sets in softly; STOI has frames of 32 ms in place of 25.6.  PESQ is
-found some 0.05 to 0.3 too high, in the right order.
+What differs from the judges (scores.py): nothing is aligned in time, as nothing is late; utterances are not found, all
+is one; the asymmetry of P.862 sets in softly; STOI is not resampled to 10 kHz, and keeps pauses as frames that do not
+count.  PESQ is found 0.02 too high in the mean (correlation 0.999), STOI 0.01 to 0.03 too low.
 
 ITU-T P.862 (02/2001) for narrow band, with P.862.1's mapping; Taal et al., IEEE TASLP 19 (2011) for STOI.
 """
@@ -18,7 +18,8 @@ import numpy as np
 BIN_HZ = 31.25
 N_BINS = 129
 LEVEL = 1e7  # mean square that P.862 brings 350 to 3250 Hz to
-HANN_SQUARES = 96.0  # of P.862's window of 256
+WINDOW = (0.5 - 0.5 * np.cos(np.pi * np.arange(256) / 128)).astype(np.float32)  # P.862's, 32 ms, half of them new
+STOI_WINDOW = (0.5 - 0.5 * np.cos(np.pi * np.arange(204) / 102)).astype(np.float32)  # 25.5 ms, half of them new
 LOUDNESS_UNIT = 1.866055e-1
 POWER_UNIT = 2.764344e-5
 
@@ -93,15 +94,22 @@ def _audible(power: Any, times: float) -> Any:
     return jnp.sum(jnp.where(power > times * HEARD, power, 0.0)[..., 1:], -1)
 
 
-def pesq(out: Any, clean: Any, window_squares: float) -> Any:
-    """P.862's raw score of each stream; powers are frames by streams by bins, 18 ms apart."""
+def powers(x: Any, window: np.ndarray) -> Any:
+    """Of frames that overlap by half: frames, streams, bins."""
+    hop = len(window) // 2
+    at = np.arange(x.shape[1] // hop - 1)[:, None] * hop + np.arange(len(window))
+    spectra = jnp.fft.rfft(x[:, at] * window, 256, axis=2)
+    return (spectra.real**2 + spectra.imag**2).transpose(1, 0, 2)
+
+
+def pesq(out: Any, clean: Any) -> Any:
+    """P.862's raw score of each stream; streams by samples."""
 
     def bands(power: Any) -> Any:
-        mean_square = jnp.mean(power @ LEVEL_BINS, 0) * 2 / (256 * window_squares)
-        scale = LEVEL / (mean_square + 1e-20)
-        return (power * (scale * HANN_SQUARES / window_squares)[None, :, None]) @ HEARING
+        mean_square = jnp.mean(power @ LEVEL_BINS, 0) * 2 / (256 * np.sum(WINDOW**2))
+        return (power * (LEVEL / (mean_square + 1e-20))[None, :, None]) @ HEARING
 
-    reference, degraded = bands(clean), bands(out)
+    reference, degraded = bands(powers(clean, WINDOW) + 1e-10), bands(powers(out, WINDOW) + 1e-10)
     speaks = (_audible(reference, 100.0) >= LEVEL)[..., None]
     means = [jnp.mean(jnp.where(speaks & (x > 100 * HEARD), x, 0.0), 0) for x in (reference, degraded)]
     reference = reference * jnp.clip((means[1] + 1000) / (means[0] + 1000), 0.01, 100.0)
@@ -119,7 +127,7 @@ def pesq(out: Any, clean: Any, window_squares: float) -> Any:
     added = jnp.minimum(added, 12.0) * jax.nn.sigmoid(3 * (added - 3))
     asymmetric = jnp.sum(off * added * WIDTHS, -1)
     weight = ((loud + 1e5) / 1e7) ** 0.04
-    at = np.arange(0, len(loud) - 18, 9)[:, None] + np.arange(18)  # 324 ms
+    at = np.arange(0, len(loud) - 20, 10)[:, None] + np.arange(20)  # 320 ms
 
     def over_time(x: Any) -> Any:
         syllables = jnp.mean(jnp.minimum(x / weight, 45.0)[at] ** 6 + 1e-9, 1) ** (1 / 6)
@@ -134,15 +142,16 @@ def listening_quality(raw: Any) -> Any:
 
 
 def stoi(out: Any, clean: Any) -> Any:
-    """Of each stream; powers are frames by streams by bins, 18 ms apart."""
+    """Of each stream; streams by samples."""
+    out, clean = powers(out, STOI_WINDOW), powers(clean, STOI_WINDOW)
     y, x = jnp.sqrt(out @ THIRDS + 1e-12), jnp.sqrt(clean @ THIRDS + 1e-12)
     loud = jnp.sum(clean, -1)
-    at = np.arange(0, len(loud) - 21, 4)[:, None] + np.arange(21)  # 378 ms
+    at = np.arange(0, len(loud) - 30, 5)[:, None] + np.arange(30)  # 383 ms
     speaks = (loud > 1e-4 * jnp.max(loud, 0, keepdims=True)).astype(jnp.float32)[at][..., None]
     y, x, n = y[at] * speaks, x[at] * speaks, jnp.sum(speaks, 1, keepdims=True) + 1e-6
     y = y * jnp.sqrt(jnp.sum(x * x, 1, keepdims=True) / (jnp.sum(y * y, 1, keepdims=True) + 1e-12) + 1e-12)
     y = jnp.minimum(y, x * (1 + 10**0.75))
     y, x = [(part - jnp.sum(part, 1, keepdims=True) / n) * speaks for part in (y, x)]
     found = jnp.sum(y * x, 1) / jnp.sqrt(jnp.sum(y * y, 1) * jnp.sum(x * x, 1) + 1e-12)
-    counts = n[:, 0] > 10
+    counts = n[:, 0] > 17
     return jnp.sum(jnp.where(counts, found, 0.0), (0, 2)) / (15 * jnp.sum(counts, (0, 2)) + 1e-3)

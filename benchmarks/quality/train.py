@@ -4,13 +4,18 @@
     python benchmarks/quality/train.py make 1800 --seed 5 material.npz
     python benchmarks/quality/train.py learn material.npz network.pkl --steps 2200
     python benchmarks/quality/train.py learn more.npz network.pkl --steps 1500 --start network.pkl --rate 2.5e-3 --under 0.65
-    python benchmarks/quality/train.py refine more.npz network.pkl --steps 4700 --start network.pkl --rate 3e-3
+    python benchmarks/quality/train.py refine more.npz network.pkl --steps 9800 --start network.pkl --rate 3e-3
     python benchmarks/quality/train.py write network.pkl src/gcmedia/_core/kernels/network.h
 
 Speech is espeak-ng's and flite's, in other voices and sentences than those that are judged, and the prompts of Debian's
 asterisk-core-sounds-{en,es,fr,it,ru}-wav but those that are judged; all at random levels, through random lines, in noise of
 many kinds, some of it coded by the mu-law.  First it learns spectra, then what listeners hear (perception.py).  The model
 here does what kernels/spectral_isa.h does, frame by frame, with the network's octets.
+
+The weights in use were refined in several runs, each from what the one before had left: 4,700 steps in all by PESQ and
+STOI of the gate's own spectra, then 5,100 at rates of 1.5e-3 to 3e-3 by those of the sound that comes out, as here, on 5,500
+items of four seeds, 500 of them without noise.  The last ones knew nothing yet of how `gains` lets pass what is too loud
+for noise.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from typing import Any
 import material
 import numpy as np
 
-N, HOP, FALL = 256, 144, 32  # samples at 8 kHz
+N, HOP, FALL = 256, 144, 24  # samples at 8 kHz
 N_BINS, N_HIDDEN = N // 2 + 1, 24
 EDGES = np.array([*range(0, 17, 2), *range(20, 33, 4), *range(40, 65, 8), *range(80, 129, 16)])
 N_BANDS = len(EDGES) - 1
@@ -41,6 +46,10 @@ WINDOW = np.concatenate(
     [np.sin(0.5 * np.pi * (np.arange(RISE) + 0.5) / RISE), np.cos(0.5 * np.pi * (np.arange(FALL) + 0.5) / FALL)]
 )
 FULL_SCALE = 0.25 * WINDOW.sum() ** 2
+PUT_OUT = 160  # of a frame, the last; as many of them as follow overlap with the next frame's
+OVERLAP = PUT_OUT - HOP
+FADE = 0.5 * (1 - np.cos(np.pi * (np.arange(OVERLAP) + 0.5) / OVERLAP))
+SYNTHESIS = np.concatenate([FADE, np.ones(PUT_OUT - 2 * OVERLAP), FADE[::-1]]) / WINDOW[N - PUT_OUT :]
 TINY = 1e-12
 TILT = (1 + np.arange(N_BINS) * 31.25 / 600) ** -0.5
 TILT /= TILT.mean()
@@ -242,7 +251,7 @@ def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
         excess = jnp.maximum(x - noise, 0)
         beside = jnp.pad(excess, ((0, 0), (1, 1)))
         speech = weights[0] * clean + weights[1] * excess + weights[2] * (beside[:, :-2] + beside[:, 2:])
-        gain = speech / (noise + speech)
+        gain = jnp.maximum(speech / (noise + speech), 1 - most_power / (x + TINY))  # what no noise can be passes
         after = noise, smoother, minimum, gain * gain * x, hidden, jnp.minimum(heard + 1, 8)
         held = tuple(jnp.where(sounds, new, old) for new, old in zip(after, state, strict=True))
         return held, jnp.where(sounds, gain, 1.0)
@@ -252,22 +261,36 @@ def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
     return scan(step, state, power)[1]
 
 
+def sound(jnp: Any, spectra: Any) -> Any:
+    """What comes out: streams by samples, OVERLAP of them late."""
+    frames = jnp.fft.irfft(spectra, axis=2)[:, :, N - PUT_OUT :] * SYNTHESIS.astype(np.float32)
+    last = jnp.pad(frames[:-1, :, HOP:], ((1, 0), (0, 0), (0, HOP - OVERLAP)))
+    return (frames[:, :, :HOP] + last).transpose(1, 0, 2).reshape(spectra.shape[1], -1)
+
+
+def power(x: Any) -> Any:
+    return x.real**2 + x.imag**2
+
+
 @dataclasses.dataclass
 class Examples:
-    """Spectra of streams in noise: their power, that of the speech, and the real part of what both have in common."""
+    """Spectra of speech in noise and of the speech, and the speech itself, as late as what comes out."""
 
-    power: np.ndarray
-    wanted: np.ndarray
-    both: np.ndarray
+    noisy: np.ndarray
+    clean: np.ndarray
+    speech: np.ndarray
 
     @classmethod
     def of(cls, path: str) -> Examples:
         data = np.load(path)
         noisy, clean = spectra(data["noisy"]), spectra(data["clean"])
-        return cls(np.abs(noisy) ** 2, np.abs(clean) ** 2, np.real(np.conj(noisy) * clean))
+        return cls(noisy, clean, np.pad(data["clean"], [(0, 0), (OVERLAP, 0)])[:, : len(noisy) * HOP])
+
+    def some(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.noisy[:, which], self.clean[:, which], self.speech[which]
 
 
-def by_spectrum(p: Any, x: Any, c: Any, s: Any, under: float = 0.75) -> Any:
+def by_spectrum(p: Any, noisy: Any, clean: Any, speech: Any, under: float = 0.75) -> Any:
     """Spectra and band envelopes, compressed; the distortion; and what STOI looks at."""
     import jax
     import jax.numpy as jnp
@@ -282,6 +305,7 @@ def by_spectrum(p: Any, x: Any, c: Any, s: Any, under: float = 0.75) -> Any:
         found = jnp.sum(y * x, 1) / jnp.sqrt(jnp.sum(y * y, 1) * jnp.sum(x * x, 1) + 1e-8)
         return jnp.sum(found * loud) / (jnp.sum(loud) + 1)
 
+    x, c, s = power(noisy), noisy.real * clean.real + noisy.imag * clean.imag, power(clean)
     g = jnp.maximum(gains(jnp, jax.lax.scan, p, x), 0.1)[10:]
     x, c, s = x[10:], c[10:], s[10:]
     level = jnp.mean(s, axis=(0, 2), keepdims=True) + 1e-9
@@ -299,29 +323,31 @@ def by_spectrum(p: Any, x: Any, c: Any, s: Any, under: float = 0.75) -> Any:
     )
 
 
-def by_ear(p: Any, x: Any, c: Any, s: Any, under: float = 0.65) -> Any:
-    """PESQ and STOI; the distortion and how quiet pauses are; and still a little of the spectrum."""
+def by_ear(p: Any, noisy: Any, clean: Any, speech: Any, under: float = 0.65) -> Any:
+    """PESQ, STOI and SI-SDR of what comes out; how quiet pauses are; and still a little of the spectrum."""
     import jax
     import jax.numpy as jnp
     import perception
 
-    g = jnp.maximum(gains(jnp, jax.lax.scan, p, x), 0.1)[20:]
-    x, c, s = x[20:], c[20:], s[20:]
-    out = g * g * x
-    raw = perception.pesq(out, s + 1e-7, float(np.sum(WINDOW**2)))
+    x = power(noisy)
+    g = jnp.maximum(gains(jnp, jax.lax.scan, p, x), 0.1).at[:, :, 0].set(0.1)
+    out, speech = sound(jnp, noisy * g)[:, 20 * HOP :], speech[:, 20 * HOP :]
+    raw = perception.pesq(out, speech)
     heard = 0.6 * jnp.mean(perception.listening_quality(raw)) + 0.4 * jnp.mean(raw)
-    distortion = jnp.sum(out - 2 * g * c + s, axis=(0, 2)) / (jnp.sum(s, axis=(0, 2)) + 1e-9)
-    loud = jnp.sum(s, -1)
-    pause = (loud < 10**-3.5 * jnp.max(loud, 0, keepdims=True))[..., None]
-    left = jnp.log10(jnp.sum(out * pause, (0, 2)) + 1e-9) - jnp.log10(jnp.sum(x * pause, (0, 2)) + 1e-9)
-    level = jnp.mean(s, axis=(0, 2), keepdims=True) + 1e-9
-    ideal = jnp.maximum(0.81 * s + 0.18 * c + 0.01 * x, 0) / level
-    fine = (out / level + 1e-6) ** 0.15 - (ideal + 1e-6) ** 0.15
+    target = speech * jnp.sum(out * speech, 1, keepdims=True) / (jnp.sum(speech**2, 1, keepdims=True) + 1e-9)
+    distortion = (jnp.sum((out - target) ** 2, 1) + 1e-9) / (jnp.sum(target**2, 1) + 1e-9)
+    loud, left = (jnp.sum(part.reshape(len(part), -1, HOP) ** 2, 2) for part in (speech, out))
+    pause = loud < 10**-3.5 * jnp.max(loud, 1, keepdims=True)
+    came = jnp.sum(x[20:], -1).T * (2 / N / float(np.sum(WINDOW**2)) * HOP)
+    louder = jnp.log10(jnp.sum(left * pause, 1) + 1e-7) - jnp.log10(jnp.sum(came * pause, 1) + 1e-7)
+    found, wanted = (perception.powers(part, perception.WINDOW) for part in (out, speech))
+    level = jnp.mean(wanted, axis=(0, 2), keepdims=True) + 1e-9
+    fine = (found / level + 1e-5) ** 0.15 - (0.81 * wanted / level + 1e-5) ** 0.15
     return (
         -1.5 * heard
-        + 15 * (1 - jnp.mean(perception.stoi(out, s)))
+        + 22 * (1 - jnp.mean(perception.stoi(out, speech)))
         + 0.1 * jnp.mean(jnp.log10(distortion + 1e-3))
-        + 0.5 * jnp.mean(left)
+        + 0.6 * jnp.mean(louder)
         + jnp.mean(jnp.where(fine < 0, under, 1.0) * fine * fine * TILT)
     )
 
@@ -329,23 +355,24 @@ def by_ear(p: Any, x: Any, c: Any, s: Any, under: float = 0.65) -> Any:
 def learn(
     path: str, to: str, steps: int, rate: float, under: float, start: str | None, loss: Any = by_spectrum, seed: int = 1
 ) -> None:
-    """Adam, with a rate that falls like a cosine."""
+    """Adam, with a rate that falls like a cosine; what is kept is a running mean of the weights."""
     import jax
     import jax.numpy as jnp
 
     examples = Examples.of(path)
 
     @jax.jit
-    def step(p: Any, m: Any, v: Any, t: Any, x: Any, c: Any, s: Any) -> Any:
-        value, slope = jax.value_and_grad(loss)(p, x, c, s, under)
+    def step(p: Any, m: Any, v: Any, kept: Any, t: Any, noisy: Any, clean: Any, speech: Any) -> Any:
+        value, slope = jax.value_and_grad(loss)(p, noisy, clean, speech, under)
         size = jnp.sqrt(sum(jnp.sum(d * d) for d in slope.values()))
-        now = rate * jnp.minimum(1, t / 30) * jnp.maximum(0.03, 0.5 * (1 + jnp.cos(jnp.pi * t / steps)))
+        now = rate * jnp.minimum(1, t / 30) * jnp.maximum(0.02, 0.5 * (1 + jnp.cos(jnp.pi * t / steps)))
         for k, d in slope.items():
             d = jnp.where(jnp.isfinite(size), d * jnp.minimum(1, 2 / (size + 1e-9)), 0.0)
-            m[k], v[k] = 0.9 * m[k] + 0.1 * d, 0.99 * v[k] + 0.01 * d * d
-            change = now * (m[k] / (1 - 0.9**t)) / (jnp.sqrt(v[k] / (1 - 0.99**t)) + 1e-8)
+            m[k], v[k] = 0.9 * m[k] + 0.1 * d, 0.995 * v[k] + 0.005 * d * d
+            change = now * (m[k] / (1 - 0.9**t)) / (jnp.sqrt(v[k] / (1 - 0.995**t)) + 1e-8)
             p[k] = jnp.clip(p[k] - 0.25 * change, *TRACKER_RANGE) if k == "tracker" else p[k] - change
-        return p, m, v, value
+        share = jnp.minimum(0.998, t / (t + 10))
+        return p, m, v, {k: share * kept[k] + (1 - share) * p[k] for k in p}, value
 
     rng = np.random.default_rng(seed)
     p = {
@@ -361,14 +388,13 @@ def learn(
         p = pickle.loads(Path(start).read_bytes())
     p = {k: jnp.asarray(x, jnp.float32) for k, x in p.items()}
     m = {k: jnp.zeros_like(x) for k, x in p.items()}
-    v = dict(m)
+    v, kept = dict(m), dict(p)
     for t in range(1, steps + 1):
-        some = rng.choice(examples.power.shape[1], 24, replace=False)
-        batch = examples.power[:, some], examples.both[:, some], examples.wanted[:, some]
-        p, m, v, value = step(p, dict(m), dict(v), float(t), *batch)
+        some = rng.choice(len(examples.speech), 24, replace=False)
+        p, m, v, kept, value = step(dict(p), dict(m), dict(v), kept, float(t), *examples.some(some))
         if t % 50 == 0:
             print(t, float(value), flush=True)
-    Path(to).write_bytes(pickle.dumps({k: np.asarray(x) for k, x in p.items()}))
+    Path(to).write_bytes(pickle.dumps({k: np.asarray(x) for k, x in kept.items()}))
 
 
 def write(path: str, to: str) -> None:

@@ -5,7 +5,7 @@ is to be more than noise, and adds the frames up again.
 
 Frames are 32 ms long, for bins of 31 Hz, and 18 ms apart; only the last 20 ms of a frame are put out, and 2 ms of
 them overlap.  So the delay is 20 ms for any chunking, less than windows of equal halves would take.  The analysis
-window rises over 28 ms and falls over 4; the synthesis window makes the product of both 1 where outputs are alone and
+window rises over 29 ms and falls over 3; the synthesis window makes the product of both 1 where outputs are alone and
 a sum of 1 where they overlap (D. Mauler and R. Martin, A low delay, variable resolution, perfect reconstruction
 spectral analysis-synthesis system, EUSIPCO 2007).  With ``low_delay`` the last 10 ms of frames 9 ms apart are put
 out.
@@ -68,7 +68,7 @@ cdef class _Framing:
         put_out = sample_rate // 100 // 2 * 2 if low_delay else whole
         framing.overlap = put_out // 20 * 2
         framing.hop = put_out - framing.overlap
-        fall = 2 * framing.overlap
+        fall = 3 * framing.overlap // 2
         size = _smooth_size(2 * (whole - whole // 10 * 2))
         half = size // 2
         self.fft = shared_fft(size)
