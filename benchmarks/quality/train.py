@@ -230,7 +230,7 @@ def gains(jnp: Any, scan: Any, p: Any, power: Any) -> Any:
 
     def step(state: Any, x: Any) -> Any:
         noise, smoothed, minimum, clean, hidden, heard = state
-        sounds = jnp.max(x, 1, keepdims=True) > TINY  # digital silence changes nothing
+        sounds = jnp.max(x, 1, keepdims=True) > TINY  # digital silence changes nothing here; see `rest` of the kernels
         warm, share = heard < 8, jnp.where(heard < 3, 1.0, 1.0 / jnp.maximum(heard - 2.0, 1.0))
         smoother = jnp.where(warm, smoothed + share * (x - smoothed), kept * smoothed + (1 - kept) * x)
         minimum = jnp.where(warm, smoother, jnp.minimum(smoother, minimum * MINIMUM_RISE))

@@ -196,6 +196,44 @@ def test_a_pause_in_the_sending_does_not_unlearn_the_noise() -> None:
     assert power_db(x[after]) - power_db(out[after]) > 13
 
 
+@pytest.mark.parametrize(("on_s", "off_s"), [(0.1, 0.1), (0.2, 0.1), (0.6, 0.4)])
+@pytest.mark.parametrize("level_db", [-15, -26])
+def test_digits_in_digital_silence_are_no_noise(on_s: float, off_s: float, level_db: float) -> None:
+    """DTMF "4" and nothing else on the line; of the first one there is nothing to tell it from noise."""
+    t = np.arange(40_000) / 8000
+    digits = np.sin(2 * np.pi * 770 * t) + np.sin(2 * np.pi * 1209 * t)
+    digits *= ((t % (on_s + off_s)) < on_s) * 10 ** (level_db / 20)
+    out = gated(digits)
+    late = slice(16_000, 40_000)
+    assert abs(power_db(digits[late]) - power_db(out[late])) < 1.0
+
+
+def test_speech_in_digital_silence_passes() -> None:
+    x = voice(8.0, -30) * (np.arange(64_000) / 8000 % 1.0 < 0.5)
+    out = gated(x)
+    error = out[16_000:] - x[16_000:]
+    assert power_db(x[16_000:]) - power_db(error) > 20
+
+
+def test_noise_of_a_second_is_remembered_over_gaps() -> None:
+    """Silence suppression: the line's noise comes and goes with the speech."""
+    t = np.arange(80_000) / 8000
+    sent = t % 2 < 1.5
+    x = white(80_000, -45) * sent
+    out = gated(x)
+    for start in range(16_000, 80_000, 16_000):
+        later = slice(start + 400, start + 11_600)
+        assert power_db(x[later]) - power_db(out[later]) > 14
+
+
+def test_noise_after_a_beep_and_a_gap_is_learned() -> None:
+    t = np.arange(48_000) / 8000
+    x = white(48_000, -45) * (t >= 1.0)
+    x[2400:4800] = 0.1 * np.sin(2 * np.pi * 1000 * t[2400:4800])
+    out = gated(x)
+    assert power_db(x[32_000:]) - power_db(out[32_000:]) > 12
+
+
 def test_no_musical_noise() -> None:
     """What is left of noise is as even as the noise was: no bins that flicker far above the rest."""
     out = gated(white(80_000, -45))[16_000:]

@@ -92,13 +92,14 @@ static void begin_gate(GateState *state, const GateFraming *framing, int n_strea
 {
     const size_t n = (size_t)n_streams, bins = n * (size_t)framing->n_bins, half = n * (size_t)framing->fourier.half;
     const size_t hop = n * (size_t)framing->hop / 2, overlap = n * (size_t)framing->overlap / 2;
-    float *at = zeros(4 * bins + n * GATE_HIDDEN + 2 * (half + hop + overlap) + 8);
+    float *at = zeros(5 * bins + n * GATE_HIDDEN + 2 * (half + hop + overlap) + 8);
     memset(state, 0, sizeof *state);
     state->noise = at;
     state->smoothed = at + bins;
     state->minimum = at + 2 * bins;
     state->clean = at + 3 * bins;
-    state->hidden = at + 4 * bins;
+    state->before = at + 4 * bins;
+    state->hidden = at + 5 * bins;
     state->even = state->hidden + n * GATE_HIDDEN;
     state->odd = state->even + half;
     state->even_ready = state->odd + half;

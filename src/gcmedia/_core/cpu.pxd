@@ -24,7 +24,7 @@ cdef extern from "kernels/kernels.h":
     ctypedef struct GateLevels:
         float warm_power, most_power, least_gain
     ctypedef struct GateState:
-        int position, start, n_warm
+        int position, start, n_warm, n_sounding, n_silent
         float *even
         float *odd
         float *even_tail
@@ -35,10 +35,11 @@ cdef extern from "kernels/kernels.h":
         float *smoothed
         float *minimum
         float *clean
+        float *before
         float *hidden
     ctypedef struct GateGroup:
         GateState state
-        int32_t[8] n_warm
+        int32_t[8] n_warm, n_sounding, n_silent
         float *scratch
     ctypedef struct Kernels:
         const char *name

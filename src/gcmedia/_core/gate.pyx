@@ -13,7 +13,8 @@ out.
 Noise per bin moves towards what is near it, the faster the nearer, and is kept between two bounds.  It is no less than
 a minimum of the smoothed power tells of, which rises by at most 12 dB a second, so a rise of the noise is followed
 (G. Doblinger, Computationally efficient speech enhancement by spectral minima tracking in subbands, Eurospeech 1995).
-And it is no more than 20 dB over the floor of the settings.
+And it is no more than 20 dB over the floor of the settings.  Sound that begins and ends in digital silence within a
+second is no noise of the line, which has little: after it, noise is what it was before.
 
 The gain of a bin is Wiener's, from a ratio of speech to noise that is a weighed sum of three: what came out of the last
 frame (Y. Ephraim and D. Malah, IEEE TASSP 32(6), 1984), what is over the noise in this one, and what is so in both
@@ -135,7 +136,8 @@ cdef Py_ssize_t lay_out(GateState *state, const GateFraming *framing, int n_stre
     state.smoothed = memory + n_bins * n_streams
     state.minimum = memory + 2 * n_bins * n_streams
     state.clean = memory + 3 * n_bins * n_streams
-    at = 4 * n_bins * n_streams
+    state.before = memory + 4 * n_bins * n_streams
+    at = 5 * n_bins * n_streams
     state.hidden = memory + at
     at += GATE_HIDDEN * n_streams
     state.even = memory + at
@@ -243,7 +245,8 @@ cdef class SpectralGate:
 
     cdef void clear(self) noexcept nogil:
         self._state.position = 0
-        self._state.start = self._state.n_warm = 0
+        self._state.start = 0
+        self._state.n_warm = self._state.n_sounding = self._state.n_silent = 0
         if self._memory != NULL:
             memset(at_line(self._memory), 0, self._memory_size * sizeof(float))
 
@@ -331,6 +334,8 @@ cdef class SpectralGate:
         other._state.position = self._state.position
         other._state.start = self._state.start
         other._state.n_warm = self._state.n_warm
+        other._state.n_sounding = self._state.n_sounding
+        other._state.n_silent = self._state.n_silent
         if self._memory != NULL:
             memcpy(at_line(other._memory), at_line(self._memory), self._memory_size * sizeof(float))
         return other

@@ -132,6 +132,8 @@ cdef class SpectralGateBank:
         for g in range(self._n_groups):
             self._groups[g].state.position = self._groups[g].state.start = 0
             memset(self._groups[g].n_warm, 0, sizeof(self._groups[g].n_warm))
+            memset(self._groups[g].n_sounding, 0, sizeof(self._groups[g].n_sounding))
+            memset(self._groups[g].n_silent, 0, sizeof(self._groups[g].n_silent))
 
     def process(self, pcm, out=None):
         """Gate the next samples of all streams.
@@ -221,4 +223,4 @@ cdef class SpectralGateBank:
         lane = i % GATE_LANES
         for at in range(lane, self._group_size, GATE_LANES):
             memory[at] = 0.0
-        group.n_warm[lane] = 0
+        group.n_warm[lane] = group.n_sounding[lane] = group.n_silent[lane] = 0

@@ -215,6 +215,31 @@ TARGET INLINE void K(join_side)(const FourierPlan *plan, const float *re, const 
             K(join_two)(plan, re, im, gain, zr, zi, 16 * i + j, 8 * j + i, 8 * (16 - j) + 7 - i);
 }
 
+/* The beginning of sound, and `rest`, of stream l alone, which is seldom. */
+TARGET INLINE void K(begin_sound)(const GateState *state, int n_bins, int l)
+{
+    for (int k = 0; k < n_bins; k++)
+        state->before[SIDE * k + l] = state->noise[SIDE * k + l];
+}
+
+TARGET INLINE void K(rest_side)(const GateLevels *levels, GateGroup *group, int n_bins, int l)
+{
+    const GateState at = group->state;
+    if (group->n_silent[l] == GAP_HOPS || ++group->n_silent[l] < GAP_HOPS || !group->n_sounding[l])
+        return;
+    if (group->n_sounding[l] < SPURT_HOPS) {
+        const float warm = levels->warm_power * 0.01f;
+        for (int i = l; i < SIDE * n_bins; i += SIDE) {
+            const float before = at.before[i], least = before > warm ? before : warm;
+            const float most = before > TINY_POWER ? before : TINY_POWER;
+            at.noise[i] = at.noise[i] < most ? at.noise[i] : most;
+            at.minimum[i] = at.minimum[i] < least ? at.minimum[i] : least;
+        }
+        group->n_warm[l] = WARM_HOPS;
+    }
+    group->n_sounding[l] = 0;
+}
+
 /* Where a lane is chosen, a, else b. */
 TARGET INLINE Lanes K(chosen)(Ints choice, Lanes a, Lanes b) { return (Lanes)((choice & (Ints)a) | (~choice & (Ints)b)); }
 
@@ -449,7 +474,15 @@ TARGET INLINE void K(gate_frames)(const GateFraming *framing, const GateLevels *
         loud |= any_over(loudest[lane / LANES], EACH(levels.most_power));
         STORE_INTS(sounds, of->sounds);
         for (int l = 0; l < LANES; l++) {
-            int32_t *n_warm = &group->n_warm[lane + l];
+            int32_t *n_warm = &group->n_warm[lane + l], *n_sounding = &group->n_sounding[lane + l];
+            if (!sounds[l])
+                K(rest_side)(&levels, group, n_bins, lane + l);
+            else {
+                if (!*n_sounding)
+                    K(begin_sound)(&state, n_bins, lane + l);
+                *n_sounding += *n_sounding < SPURT_HOPS;
+                group->n_silent[lane + l] = 0;
+            }
             warms[l] = *n_warm < WARM_HOPS ? sounds[l] : 0;
             share[l] = *n_warm < PARTIAL_HOPS ? 1.0f : 1.0f / (float)(*n_warm - PARTIAL_HOPS + 1);
             alike &= sounds[l] && !warms[l];

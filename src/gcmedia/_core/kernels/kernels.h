@@ -45,19 +45,24 @@ typedef struct {
     int position;                   /* samples taken since the last hop */
     int start;                      /* row of 8 where the newest frame begins, in the usual framing; 0 in others */
     int n_warm;                     /* frames with sound in them so far, until there are enough */
+    int n_sounding;                 /* frames with sound in them since the last gap, until there are SPURT_HOPS */
+    int n_silent;                   /* frames without any since the last one with some, until there are GAP_HOPS */
     float *even, *odd;              /* half each: the newest frame's samples, as int16 has them */
     float *even_tail, *odd_tail;    /* overlap / 2 each: what the last frame adds to the next output */
     float *even_ready, *odd_ready;  /* hop / 2 each: what goes out next */
     float *noise;                   /* per bin: power taken for noise */
     float *smoothed, *minimum;      /* power, averaged over some hops, and the least of it lately; MINIMUM_BIAS times both */
     float *clean;                   /* power of the last frame's output */
+    float *before;                  /* the noise when the sound began */
     float *hidden;                  /* the network's memory */
 } GateState;
 
 /* GATE_LANES streams side by side: element i of stream l is at GATE_LANES * i + l of each array. */
 typedef struct {
-    GateState state;                /* position is that of all, n_warm of none */
+    GateState state;                /* position and start are those of all, the other numbers of none */
     int32_t n_warm[GATE_LANES];
+    int32_t n_sounding[GATE_LANES];
+    int32_t n_silent[GATE_LANES];
     float *scratch;                 /* GATE_LANES * 4 * (n_bins + 1) floats, of no meaning between calls */
 } GateGroup;
 

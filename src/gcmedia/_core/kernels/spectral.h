@@ -10,6 +10,8 @@
 enum {
     PARTIAL_HOPS = 3,           /* frames that begin before the stream does */
     WARM_HOPS = 8,              /* all sound is taken for noise at first */
+    GAP_HOPS = 3,               /* frames of digital silence that are a gap; fewer may be a lost packet */
+    SPURT_HOPS = 56,            /* a second: sound that ends in a gap before that is none of the line's noise */
     N_BANDS = 20,               /* 8 of 2 bins, 4 each of 4, of 8 and of 16; what is beyond belongs to the last */
     BAND_BINS = 128,
     USUAL_HOP = 144,            /* samples between frames of 256, of 8 kHz, and by how much their outputs overlap: */

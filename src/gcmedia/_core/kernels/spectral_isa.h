@@ -24,6 +24,24 @@ TARGET INLINE void K(warm_up)(const GateLevels *levels, GateFrame *frame, int n_
     frame->state->n_warm++;
 }
 
+/* Digital silence.  A line that has it has little noise of its own: what sounded for a moment before, a digit or a word,
+   has told nothing of it, though it was all that there was. */
+TARGET INLINE void K(rest)(const GateLevels *levels, GateState *state, int n_bins)
+{
+    if (state->n_silent == GAP_HOPS || ++state->n_silent < GAP_HOPS || !state->n_sounding)
+        return;
+    if (state->n_sounding < SPURT_HOPS) {
+        const GateState at = *state;
+        for (int k = 0; k < n_bins; k += LANES) {
+            const Lanes before = LOAD(at.before + k), least = greater_of(before, EACH(levels->warm_power * 0.01f));
+            STORE(at.noise + k, lesser_of(LOAD(at.noise + k), greater_of(before, EACH(TINY_POWER))));
+            STORE(at.minimum + k, lesser_of(LOAD(at.minimum + k), least));
+        }
+        state->n_warm = WARM_HOPS;
+    }
+    state->n_sounding = 0;
+}
+
 /* As many bins as there are, most of them by the widest vectors. */
 TARGET INLINE void K(track_all)(float most_power, GateState at, const float *power, float *excess, int n)
 {
@@ -158,8 +176,14 @@ TARGET INLINE void K(analyse)(const GateFraming *framing, const GateLevels *leve
     /* Digital silence is no sample of the noise: a pause in the sending must not make the line's noise speech. */
     frame->sounds = any_over(most, EACH(TINY_POWER));
     frame->loud = any_over(most, EACH(levels->most_power));
-    if (!frame->sounds)
+    if (!frame->sounds) {
+        K(rest)(levels, state, n_bins);
         return;
+    }
+    if (state->n_sounding == 0)
+        memcpy(state->before, state->noise, (size_t)n_bins * sizeof(float));
+    state->n_sounding += state->n_sounding < SPURT_HOPS;
+    state->n_silent = 0;
     if (state->n_warm < WARM_HOPS)
         K(warm_up)(levels, frame, n_bins);
     else
