@@ -558,17 +558,18 @@ TARGET INLINE void K(transpose_pairs)(__m256i *x)
     x[3] = _mm256_unpackhi_epi64(b, d);
 }
 
+TARGET INLINE __m128i K(words_at)(const void *row, ptrdiff_t from)
+{
+    return row ? _mm_loadu_si128((const __m128i *)((const int16_t *)row + from)) : _mm_setzero_si128();
+}
+
 /* 8 samples of all streams, the first of them even: from int16 to where even and odd ones lie, and from such to int16. */
 TARGET INLINE void K(pass_words)(float *even, float *odd, const float *even_ready, const float *odd_ready,
                                  const void *const *src, void *const *dst, ptrdiff_t from)
 {
     __m256i x[4];
-    for (int l = 0; l < 4; l++) {
-        const __m128i *low = (const __m128i *)((const int16_t *)src[l] + from);
-        const __m128i *high = (const __m128i *)((const int16_t *)src[l + 4] + from);
-        x[l] = _mm256_castsi128_si256(src[l] ? _mm_loadu_si128(low) : _mm_setzero_si128());
-        x[l] = _mm256_inserti128_si256(x[l], src[l + 4] ? _mm_loadu_si128(high) : _mm_setzero_si128(), 1);
-    }
+    for (int l = 0; l < 4; l++)
+        x[l] = _mm256_inserti128_si256(_mm256_castsi128_si256(K(words_at)(src[l], from)), K(words_at)(src[l + 4], from), 1);
     K(transpose_pairs)(x);
     for (int i = 0; i < 4; i++) {
         STORE(even + SIDE * i, __builtin_convertvector(((Ints)x[i] << 16) >> 16, Lanes));
