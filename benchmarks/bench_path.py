@@ -13,6 +13,7 @@ import workloads
 from peers import gstreamer
 from peers.composition import Composition
 from peers.node import buffering
+from ways import as_frames, into_buffer
 
 
 @pytest.fixture(params=["in order", "1 % lost, twice, late"])
@@ -43,18 +44,9 @@ def play(receiver: gcmedia.Receiver, arrived: list[bytes]) -> list[gcmedia.Frame
 
 def test_gcmedia(stream: Any, benchmark: Any, arrived: list[bytes], expected: int) -> None:
     items = numbered(arrived)
-
-    def run(receiver: gcmedia.Receiver) -> list[gcmedia.Frame]:
-        out: list[gcmedia.Frame] = []
-        push, frames, keep = receiver.push, receiver.frames, out.extend
-        for packet, now in items:
-            push(packet, now)
-            keep(frames(now))
-        receiver.flush()
-        keep(frames(60.0))
-        return out
-
-    out = stream(run, lambda: (gcmedia.Receiver(conceal="silence"),), len(items))
+    out = stream(
+        lambda receiver: as_frames(receiver, items), lambda: (gcmedia.Receiver(conceal="silence"),), len(items)
+    )
     benchmark.extra_info["note"] = "push and frames for each packet; frames as objects"
     assert zlib.crc32(b"".join(bytes(frame.raw) for frame in out)) == expected
 
@@ -62,15 +54,9 @@ def test_gcmedia(stream: Any, benchmark: Any, arrived: list[bytes], expected: in
 def test_gcmedia_into_out(stream: Any, benchmark: Any, arrived: list[bytes], expected: int) -> None:
     items = numbered(arrived)
     out = bytearray(200 * 320)
-
-    def run(receiver: Any) -> int:
-        push, written = receiver.push_into, 0
-        for packet, now in items:
-            written += push(packet, now, out)
-        receiver.flush()
-        return written + int(receiver.read_into(out, 60.0))
-
-    written = stream(run, lambda: (gcmedia.Receiver(conceal="silence"),), len(items))
+    written = stream(
+        lambda receiver: into_buffer(receiver, items, out), lambda: (gcmedia.Receiver(conceal="silence"),), len(items)
+    )
     benchmark.extra_info["note"] = "push_into for each packet"
 
     receiver: Any = gcmedia.Receiver(conceal="silence")

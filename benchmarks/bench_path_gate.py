@@ -11,6 +11,7 @@ import peers
 import workloads
 from peers.composition import Composition, NumpyGate
 from peers.node import buffering
+from ways import as_frames, into_buffer
 
 GROUP = "whole path with a gate"
 pytestmark = pytest.mark.benchmark(group=GROUP)
@@ -39,33 +40,20 @@ def compose(stream: Any, arrived: list[bytes], make: Any) -> None:
 
 def test_gcmedia(stream: Any, speech_packets: list[bytes]) -> None:
     items = list(zip(speech_packets, workloads.arrivals(len(speech_packets)), strict=True))
-
-    def run(receiver: gcmedia.Receiver) -> list[gcmedia.Frame]:
-        out: list[gcmedia.Frame] = []
-        push, frames, keep = receiver.push, receiver.frames, out.extend
-        for packet, now in items:
-            push(packet, now)
-            keep(frames(now))
-        receiver.flush()
-        keep(frames(60.0))
-        return out
-
-    out = stream(run, lambda: (gcmedia.Receiver(gate=gcmedia.GateConfig()),), len(items))
+    out = stream(
+        lambda receiver: as_frames(receiver, items), lambda: (gcmedia.Receiver(gate=gcmedia.GateConfig()),), len(items)
+    )
     assert sum(frame.n_samples for frame in out) == SECONDS * workloads.SAMPLE_RATE
 
 
 def test_gcmedia_into_out(stream: Any, benchmark: Any, speech_packets: list[bytes]) -> None:
     items = list(zip(speech_packets, workloads.arrivals(len(speech_packets)), strict=True))
     out = bytearray(200 * 320)
-
-    def run(receiver: Any) -> int:
-        push, written = receiver.push_into, 0
-        for packet, now in items:
-            written += push(packet, now, out)
-        receiver.flush()
-        return written + int(receiver.read_into(out, 60.0))
-
-    written = stream(run, lambda: (gcmedia.Receiver(gate=gcmedia.GateConfig()),), len(items))
+    written = stream(
+        lambda receiver: into_buffer(receiver, items, out),
+        lambda: (gcmedia.Receiver(gate=gcmedia.GateConfig()),),
+        len(items),
+    )
     benchmark.extra_info["note"] = "push_into for each packet"
     assert written == SECONDS * workloads.SAMPLE_RATE
 
