@@ -70,18 +70,11 @@ def test_gcmedia_into_out(stream: Any, benchmark: Any, arrived: list[bytes], exp
 def test_gcmedia_batches(stream: Any, benchmark: Any, arrived: list[bytes], expected: int) -> None:
     """Ten packets at a time, as a socket gives them after a stall."""
     batches = [(arrived[at : at + 10], 0.02 * (at + 10)) for at in range(0, len(arrived), 10)]
-
-    def run(receiver: gcmedia.Receiver) -> list[gcmedia.Frame]:
-        out: list[gcmedia.Frame] = []
-        push_many, frames, keep = receiver.push_many, receiver.frames, out.extend
-        for batch, now in batches:
-            push_many(batch, now)
-            keep(frames(now))
-        receiver.flush()
-        keep(frames(60.0))
-        return out
-
-    out = stream(run, lambda: (gcmedia.Receiver(conceal="silence"),), len(arrived))
+    out = stream(
+        lambda receiver: as_frames(receiver, batches, batches=True),
+        lambda: (gcmedia.Receiver(conceal="silence"),),
+        len(arrived),
+    )
     benchmark.extra_info["note"] = "push_many of ten, then frames"
     assert zlib.crc32(b"".join(bytes(frame.raw) for frame in out)) == expected
 

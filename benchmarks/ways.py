@@ -6,15 +6,16 @@ from typing import Any
 
 import gcmedia
 
-Items = list[tuple[bytes, float]]  # packets and when they come
+Items = list[tuple[Any, float]]  # packets, or batches of them, and when they come
 
 
-def as_frames(receiver: gcmedia.Receiver, items: Items) -> list[gcmedia.Frame]:
-    """All frames, each taken when its packet has come."""
+def as_frames(receiver: gcmedia.Receiver, items: Items, batches: bool = False) -> list[gcmedia.Frame]:
+    """All frames, each taken when its packet, or its batch, has come."""
     out: list[gcmedia.Frame] = []
-    push, frames, keep = receiver.push, receiver.frames, out.extend
-    for packet, now in items:
-        push(packet, now)
+    push: Any = receiver.push_many if batches else receiver.push
+    frames, keep = receiver.frames, out.extend
+    for what, now in items:
+        push(what, now)
         keep(frames(now))
     receiver.flush()
     keep(frames(60.0))

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memset
 
 from gcmedia._core.conceal cimport HISTORY_BLOCKS, SILENCE, Concealer
+from gcmedia._core.fft cimport at_line
 from gcmedia._core.jitter cimport (
     MIN_EXPECTED, N_INTERVALS, N_LOSS_BLOCKS, JitterBuffer, Slot, payload_of, slot_of,
 )
@@ -181,7 +182,7 @@ cdef void _begin_cleaning(Steady *steady, Channel channel) noexcept nogil:
     steady.spare = steady.waiting + steady.n_octets
     steady.gate_octets = 0
     if channel.gate is not None:
-        steady.gate = <const char *>channel.gate._memory
+        steady.gate = <const char *>at_line(channel.gate._memory)
         steady.gate_octets = channel.gate._memory_size * <Py_ssize_t>sizeof(float)
 
 
